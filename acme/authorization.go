@@ -1,0 +1,50 @@
+package acme
+
+import "time"
+
+// AuthorizationStatus is a status of RFC 8555 §7.1.6.
+type AuthorizationStatus string
+
+// The states of an authorization: pending → valid or invalid; pending or valid
+// → deactivated (by its owner) or expired; valid → revoked (by us).
+const (
+	AuthorizationPending     AuthorizationStatus = "pending"
+	AuthorizationValid       AuthorizationStatus = "valid"
+	AuthorizationInvalid     AuthorizationStatus = "invalid"
+	AuthorizationDeactivated AuthorizationStatus = "deactivated"
+	AuthorizationExpired     AuthorizationStatus = "expired"
+	AuthorizationRevoked     AuthorizationStatus = "revoked"
+)
+
+// Authorization is an account's right to certificates for one identifier (RFC
+// 8555 §7.1.4). A pending one belongs to one order, or to none where it was
+// made by newAuthz; a valid one may serve many.
+type Authorization struct {
+	ID        ID
+	AccountID ID
+	// OrderID is the order it was made for; zero for a pre-authorization.
+	OrderID ID
+	// Identifier never has the wildcard prefix.
+	Identifier Identifier
+	// Wildcard says that it was made for `*.` and the identifier.
+	Wildcard bool
+	Status   AuthorizationStatus
+	// Token is the token of all its challenges (RFC 8555 §8.1): 128 random bits
+	// in base64url.
+	Token string
+	// Challenges lists the types that were offered, in our order. In a trusted
+	// server's authorization it may be satisfied without any attempt.
+	Challenges []Challenge
+	ExpiresAt  time.Time
+	CreatedAt  time.Time
+}
+
+// Challenge returns the challenge of the type t, or nil.
+func (a *Authorization) Challenge(t ChallengeType) *Challenge {
+	for i := range a.Challenges {
+		if a.Challenges[i].Type == t {
+			return &a.Challenges[i]
+		}
+	}
+	return nil
+}

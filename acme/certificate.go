@@ -1,0 +1,53 @@
+package acme
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"time"
+)
+
+// Serial is a certificate's serial number: 16 octets of which the first bit is
+// zero and the first octet is not, so that it has one length in DER (RFC 5280 §4.1.2.2).
+type Serial [16]byte
+
+// String returns the serial in lower-case hexadecimal.
+func (s Serial) String() string { return hex.EncodeToString(s[:]) }
+
+// IssuerID names an issuing certificate: the first half of the SHA-256 of its
+// DER. It stands in URLs of every certificate, hence no more than is needed to
+// tell our own issuers apart.
+type IssuerID [16]byte
+
+// IssuerIDOf returns the name of an issuing certificate.
+func IssuerIDOf(issuer *x509.Certificate) IssuerID {
+	sum := sha256.Sum256(issuer.Raw)
+	return IssuerID(sum[:16])
+}
+
+// Certificate is one that was issued. Its row is committed before it leaves.
+type Certificate struct {
+	ID        ID
+	AccountID ID
+	OrderID   ID
+	Serial    Serial
+	// IssuerID names the issuer, whose chains are kept once, not with each certificate.
+	IssuerID IssuerID
+	// DER is the end-entity certificate.
+	DER                 []byte
+	NotBefore, NotAfter time.Time
+	// RevokedAt is zero while the certificate is not revoked.
+	RevokedAt time.Time
+	// RevocationReason is a CRLReason of RFC 5280 §5.3.1.
+	RevocationReason int
+	IssuedAt         time.Time
+}
+
+// Issuer is an issuing certificate with the chains that lead from it to a root.
+// Issuers are never deleted while a certificate of theirs is kept.
+type Issuer struct {
+	ID IssuerID
+	// Chains lists the chains, the default first, each in DER from the issuer's
+	// own certificate up to, and without, a root (RFC 8555 §9.1).
+	Chains [][][]byte
+}

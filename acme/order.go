@@ -1,0 +1,51 @@
+package acme
+
+import (
+	"context"
+	"time"
+)
+
+// OrderStatus is a status of RFC 8555 §7.1.6.
+type OrderStatus string
+
+// The states of an order: pending → ready → valid, and from pending or ready to
+// invalid. `processing` is not among them: an order is finalized under a lock of
+// its row and leaves that as valid, or as it was (docs/adr/0003).
+const (
+	OrderPending OrderStatus = "pending"
+	OrderReady   OrderStatus = "ready"
+	OrderValid   OrderStatus = "valid"
+	OrderInvalid OrderStatus = "invalid"
+)
+
+// Order is a request for one certificate (RFC 8555 §7.1.3).
+type Order struct {
+	ID          ID
+	AccountID   ID
+	Status      OrderStatus
+	Identifiers []Identifier // sorted, each once
+	// NotBefore and NotAfter are the validity asked for; zero where it was not.
+	NotBefore, NotAfter time.Time
+	// Profile is the name of the profile the certificate will have; never empty.
+	Profile string
+	// Replaces is the ARI certificate ID of the predecessor, or empty (RFC 9773 §5).
+	Replaces string
+	// Authorizations has one entry for each identifier, in their order.
+	Authorizations []ID
+	// CertificateID is zero until the order is valid.
+	CertificateID ID
+	// Error tells why the order is invalid.
+	Error     *Problem
+	ExpiresAt time.Time
+	CreatedAt time.Time
+}
+
+// Finalization names the order to finalize and the key to be certified.
+type Finalization struct {
+	AccountID, OrderID ID
+	Key                Thumbprint
+}
+
+// IssueFunc makes the certificate of an order. It must not keep the order, and
+// must not use the store: it runs while the store holds the order's lock.
+type IssueFunc func(ctx context.Context, o *Order) (*Certificate, error)
