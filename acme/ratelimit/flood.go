@@ -1,0 +1,71 @@
+package ratelimit
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// maxAddresses bounds the memory of a [Flood]: about 10 MB.
+const maxAddresses = 1 << 16
+
+// Flood guards one replica against floods of requests from one address. It is
+// not exact and not shared, on purpose: it stands before anything is read, so
+// that a flood costs nothing but itself. It is safe for concurrent use.
+//
+// Of two generations of addresses the older is forgotten when the younger is
+// full: whoever has been quiet since then starts afresh.
+type Flood struct {
+	limiter *Limiter
+
+	mu           sync.Mutex
+	limit        acme.Limit // that young and old were made for
+	young, older map[string]*rate.Limiter
+}
+
+// NewFlood returns a guard by the policy that l enforces.
+func NewFlood(l *Limiter) *Flood { return &Flood{limiter: l, young: map[string]*rate.Limiter{}} }
+
+// Admit reports whether a request from an address is served, and if not, when
+// another would be.
+func (f *Flood) Admit(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
+	limit := f.limiter.policy.Load().RequestsPerAddress
+	if limit.Off() {
+		return 0, true
+	}
+	reservation := f.of(addressSubject(client), limit).ReserveN(now, 1)
+	if wait = reservation.DelayFrom(now); wait > 0 {
+		reservation.CancelAt(now) // who is refused does not have to pay as well
+		return wait, false
+	}
+	return 0, true
+}
+
+// of returns the limiter of a subject.
+func (f *Flood) of(subject string, limit acme.Limit) *rate.Limiter {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if limit != f.limit { // another policy: everybody starts afresh
+		f.limit, f.young, f.older = limit, map[string]*rate.Limiter{}, nil
+	}
+	r, ok := f.young[subject]
+	if ok {
+		return r
+	}
+	if r, ok = f.older[subject]; !ok {
+		burst := limit.Burst
+		if burst == 0 {
+			burst = limit.Count
+		}
+		r = rate.NewLimiter(rate.Every(Emission(limit)), burst)
+	}
+	if len(f.young) >= maxAddresses/2 {
+		f.older, f.young = f.young, make(map[string]*rate.Limiter, maxAddresses/2)
+	}
+	f.young[subject] = r
+	return r
+}

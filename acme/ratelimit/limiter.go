@@ -1,0 +1,138 @@
+package ratelimit
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// Limiter tells what each kind of request owes by the policy in force. It is safe
+// for concurrent use; a policy is exchanged whole.
+type Limiter struct {
+	policy atomic.Pointer[policy]
+}
+
+// policy is a policy with its overrides by limit and subject.
+type policy struct {
+	acme.RateLimitPolicy
+	overrides map[override]acme.Limit
+}
+
+// override is what a limit of its own is for.
+type override struct {
+	limit   acme.LimitName
+	subject string
+}
+
+// New returns a limiter that enforces p.
+func New(p acme.RateLimitPolicy) *Limiter {
+	l := new(Limiter)
+	l.Enforce(p)
+	return l
+}
+
+// Enforce puts a policy in force, from the next request on.
+func (l *Limiter) Enforce(p acme.RateLimitPolicy) {
+	next := &policy{RateLimitPolicy: p, overrides: make(map[override]acme.Limit, len(p.Overrides))}
+	for _, o := range p.Overrides {
+		next.overrides[override{o.Limit, o.Subject}] = o.Of
+	}
+	l.policy.Store(next)
+}
+
+// Enforced returns the policy in force.
+func (l *Limiter) Enforced() acme.RateLimitPolicy { return l.policy.Load().RateLimitPolicy }
+
+// NewOrder returns what an order owes. A renewal owes nothing that is counted per
+// name, unless the policy says so.
+func (l *Limiter) NewOrder(account acme.ID, identifiers []acme.Identifier, renewal bool) []acme.Spend {
+	p := l.policy.Load()
+	spends := p.spend(nil, acme.ConcurrentOrdersPerAccount, account.String())
+	if renewal && !p.LimitRenewals {
+		return spends
+	}
+	spends = p.spend(spends, acme.OrdersPerAccount, account.String())
+	spends = p.spend(spends, acme.CertificatesPerNameSet, NameSet(identifiers))
+	for _, domain := range registeredDomains(identifiers) {
+		spends = p.spend(spends, acme.CertificatesPerDomain, domain)
+	}
+	return spends
+}
+
+// NewAccount returns what an account owes that is made from an address.
+func (l *Limiter) NewAccount(client netip.Addr) []acme.Spend {
+	return l.policy.Load().spend(nil, acme.AccountsPerAddress, addressSubject(client))
+}
+
+// KeyChange returns what a change of an account's key owes (RFC 8555 §7.3.5).
+func (l *Limiter) KeyChange(account acme.ID) []acme.Spend {
+	return l.policy.Load().spend(nil, acme.KeyChangesPerAccount, account.String())
+}
+
+// ChallengeResponse returns what a response to a challenge owes (RFC 8555 §7.5.1).
+func (l *Limiter) ChallengeResponse(authorization acme.ID, t acme.ChallengeType) []acme.Spend {
+	return l.policy.Load().spend(nil, acme.ChallengeResponsesPerChallenge, authorization.String()+"/"+string(t))
+}
+
+// spend adds a spend of a limit, unless it is off for the subject.
+func (p *policy) spend(spends []acme.Spend, name acme.LimitName, subject string) []acme.Spend {
+	limit, ok := p.overrides[override{name, subject}]
+	if !ok {
+		if limit, ok = p.Limits[name]; !ok {
+			limit = acme.Limits[name].Default
+		}
+	}
+	if limit.Off() {
+		return spends
+	}
+	return append(spends, acme.Spend{Limit: name, Subject: subject, Of: limit, DryRun: p.DryRun})
+}
+
+// NameSet returns the subject that stands for exactly these identifiers, in any order.
+func NameSet(identifiers []acme.Identifier) string {
+	h := sha256.New()
+	for _, id := range acme.SortIdentifiers(identifiers) {
+		h.Write([]byte(string(id.Type) + ":" + id.Value + "\n"))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// registeredDomains returns the domains that the names were registered under, by
+// the public suffix list, each once; an address stands for itself.
+func registeredDomains(identifiers []acme.Identifier) []string {
+	var domains []string
+	seen := map[string]bool{}
+	for _, id := range identifiers {
+		domain := id.Base().Value
+		if id.Type == acme.DNS {
+			if registered, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
+				domain = registered
+			}
+		}
+		if !seen[domain] {
+			seen[domain] = true
+			domains = append(domains, domain)
+		}
+	}
+	return domains
+}
+
+// addressSubject returns the network that stands for a client: whoever has one
+// IPv6 address has a /64 of them.
+func addressSubject(a netip.Addr) string {
+	a = a.Unmap().WithZone("")
+	if a.Is4() {
+		return a.String()
+	}
+	prefix, err := a.Prefix(64)
+	if err != nil { // the zero Addr
+		return strings.TrimSpace(a.String())
+	}
+	return prefix.String()
+}

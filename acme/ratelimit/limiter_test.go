@@ -1,0 +1,116 @@
+package ratelimit_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+	"github.com/acme-ca/acme-ca-operator/acme/ratelimit"
+)
+
+func names(values ...string) []acme.Identifier {
+	ids := make([]acme.Identifier, len(values))
+	for i, v := range values {
+		ids[i] = acme.Identifier{Type: acme.DNS, Value: v}
+	}
+	return ids
+}
+
+func TestAnOrderOwesByPolicyOverrideAndDefault(t *testing.T) {
+	t.Parallel()
+	account := acme.NewID()
+	five, off, many := acme.Limit{Count: 5, Period: time.Hour}, acme.Limit{}, acme.Limit{Count: 500, Period: time.Hour}
+	l := ratelimit.New(acme.RateLimitPolicy{
+		Limits: map[acme.LimitName]acme.Limit{
+			acme.OrdersPerAccount: five, acme.ConcurrentOrdersPerAccount: off, acme.CertificatesPerNameSet: off, acme.CertificatesPerDomain: five,
+		},
+		Overrides: []acme.LimitOverride{{Limit: acme.CertificatesPerDomain, Subject: "big.example", Of: many}},
+	})
+	got := l.NewOrder(account, names("a.small.example", "b.small.example", "*.big.example"), false)
+	want := []acme.Spend{
+		{Limit: acme.OrdersPerAccount, Subject: account.String(), Of: five},
+		{Limit: acme.CertificatesPerDomain, Subject: "small.example", Of: five},
+		{Limit: acme.CertificatesPerDomain, Subject: "big.example", Of: many},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := l.NewOrder(account, names("a.small.example"), true); len(got) != 0 {
+		t.Errorf("a renewal owes %v", got)
+	}
+}
+
+func TestEveryLimitHasADefaultThatIsUsedWherePoliciesAreSilent(t *testing.T) {
+	t.Parallel()
+	l := ratelimit.New(acme.RateLimitPolicy{})
+	owed := map[acme.LimitName]bool{}
+	for _, spends := range [][]acme.Spend{
+		l.NewOrder(acme.NewID(), names("a.example"), false), l.NewAccount(netip.MustParseAddr("192.0.2.1")),
+		l.KeyChange(acme.NewID()), l.ChallengeResponse(acme.NewID(), acme.HTTP01),
+	} {
+		for _, s := range spends {
+			owed[s.Limit] = true
+			if s.Of != acme.Limits[s.Limit].Default || s.Subject == "" {
+				t.Errorf("%s: %+v", s.Limit, s)
+			}
+		}
+	}
+	for name, row := range acme.Limits {
+		if row.Subject == "" {
+			t.Errorf("%s: the table does not say what its subject is", name)
+		}
+		if !row.Default.Off() && !owed[name] && name != acme.FailedValidationsPerIdentifier {
+			t.Errorf("%s: no request owes it", name)
+		}
+	}
+}
+
+func TestASetOfNamesIsTheSameInAnyOrder(t *testing.T) {
+	t.Parallel()
+	if ratelimit.NameSet(names("a.example", "b.example")) != ratelimit.NameSet(names("b.example", "a.example", "a.example")) {
+		t.Error("order or repetition made a difference")
+	}
+	if ratelimit.NameSet(names("a.example")) == ratelimit.NameSet(names("a.example", "b.example")) {
+		t.Error("two sets are the same subject")
+	}
+}
+
+func TestAClientWithAnIPv6NetworkIsOneSubject(t *testing.T) {
+	t.Parallel()
+	l := ratelimit.New(acme.RateLimitPolicy{})
+	for address, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64", "2001:db8::2": "2001:db8::/64",
+		"fe80::1%eth0": "fe80::/64",
+	} {
+		if got := l.NewAccount(netip.MustParseAddr(address))[0].Subject; got != want {
+			t.Errorf("%s is %s, want %s", address, got, want)
+		}
+	}
+}
+
+func TestAFloodIsHeldBackAndOthersAreServed(t *testing.T) {
+	t.Parallel()
+	f := ratelimit.NewFlood(ratelimit.New(acme.RateLimitPolicy{RequestsPerAddress: acme.Limit{Count: 10, Period: time.Second}}))
+	now, flooder := time.Now(), netip.MustParseAddr("192.0.2.1")
+	served := 0
+	for range 100 {
+		if _, ok := f.Admit(flooder, now); ok {
+			served++
+		}
+	}
+	if served != 10 {
+		t.Errorf("served %d of a flood, want 10", served)
+	}
+	for i := range 200000 { // far more addresses than are remembered
+		if _, ok := f.Admit(netip.MustParseAddr(fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)), now); !ok {
+			t.Fatal("another address was held back")
+		}
+	}
+	if wait, ok := f.Admit(flooder, now.Add(time.Second)); !ok {
+		t.Errorf("held back for %v after a second", wait)
+	}
+}

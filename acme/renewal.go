@@ -1,0 +1,49 @@
+package acme
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"strings"
+)
+
+// RenewalID names a certificate by its issuer's key and its serial number (RFC
+// 9773 §4.1).
+type RenewalID struct {
+	KeyID  string // the octets of the authority key identifier
+	Serial Serial
+}
+
+// errRenewalID is what every text gets that names no certificate of ours.
+var errRenewalID = errors.New("want the authority key identifier and the serial number, each in base64url, with a dot between them")
+
+// ParseRenewalID reads the text form.
+func ParseRenewalID(text string) (RenewalID, error) {
+	keyText, serialText, ok := strings.Cut(text, ".")
+	if !ok {
+		return RenewalID{}, errRenewalID
+	}
+	strict := base64.RawURLEncoding.Strict()
+	key, err := strict.DecodeString(keyText)
+	if err != nil || len(key) == 0 {
+		return RenewalID{}, errRenewalID
+	}
+	serial, err := strict.DecodeString(serialText)
+	// All serial numbers of ours have one length, without a leading zero octet.
+	if err != nil || len(serial) != len(Serial{}) {
+		return RenewalID{}, errRenewalID
+	}
+	return RenewalID{KeyID: string(key), Serial: Serial(serial)}, nil
+}
+
+// RenewalIDOf returns the name of a certificate whose serial number is ours.
+func RenewalIDOf(c *x509.Certificate) RenewalID {
+	id := RenewalID{KeyID: string(c.AuthorityKeyId)}
+	c.SerialNumber.FillBytes(id.Serial[:])
+	return id
+}
+
+// String returns the text form.
+func (id RenewalID) String() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(id.KeyID)) + "." + base64.RawURLEncoding.EncodeToString(id.Serial[:])
+}
