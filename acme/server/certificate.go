@@ -1,0 +1,87 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/pem"
+	"net/http"
+	"strconv"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// certificate downloads a certificate with one of its chains; the other chains
+// are linked (RFC 8555 §7.4.2). Two round trips.
+func (s *Server) certificate(r *request) (*response, error) {
+	id, err := r.id()
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	if text := r.path("chain"); text != "" {
+		if n, err = strconv.Atoi(text); err != nil || n < 1 || strconv.Itoa(n) != text {
+			return nil, notFound("no such chain")
+		}
+	}
+	cert, err := s.config.Store.Certificate(r.ctx, r.account.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := s.issuerOf(r.ctx, cert.IssuerID)
+	if err != nil {
+		return nil, err
+	}
+	if n >= len(issuer.Chains) {
+		return nil, notFound("no such chain")
+	}
+	resp := &response{body: encodeChain(cert.DER, issuer.Chains[n]), contentType: "application/pem-certificate-chain"}
+	for i := range issuer.Chains {
+		switch {
+		case i == n:
+		case i == 0:
+			resp.links = append(resp.links, link(r.base.certificate(id), "alternate"))
+		default:
+			resp.links = append(resp.links, link(r.base.alternate(id, i), "alternate"))
+		}
+	}
+	return resp, nil
+}
+
+// issuerOf returns an issuer; it is read once, since it never changes.
+func (s *Server) issuerOf(ctx context.Context, id acme.IssuerID) (*acme.Issuer, error) {
+	if v, ok := s.issuers.Load(id); ok {
+		return v.(*acme.Issuer), nil
+	}
+	issuer, err := s.config.Store.Issuer(ctx, id)
+	if err == nil {
+		s.issuers.Store(id, issuer)
+	}
+	return issuer, err
+}
+
+// issuer gives an issuing certificate in DER to whoever follows the AIA of a
+// certificate (RFC 5280 §4.2.2.1).
+func (s *Server) issuer(r *request) (*response, error) {
+	raw, err := hex.DecodeString(r.path("issuer"))
+	if err != nil || len(raw) != len(acme.IssuerID{}) {
+		return nil, notFound("no such issuer")
+	}
+	issuer, err := s.issuerOf(r.ctx, acme.IssuerID(raw))
+	if err != nil {
+		return nil, err
+	}
+	return &response{
+		status: http.StatusOK, body: issuer.Chains[0][0], contentType: "application/pkix-cert", // RFC 2585 §4
+		cacheable: "public, max-age=86400",
+	}, nil
+}
+
+// encodeChain returns a certificate and its chain as application/pem-certificate-chain.
+func encodeChain(leaf []byte, chain [][]byte) []byte {
+	var b bytes.Buffer
+	for _, der := range append([][]byte{leaf}, chain...) {
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // a Buffer takes all
+	}
+	return b.Bytes()
+}

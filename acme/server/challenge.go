@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// challengeJSON is the challenge object (RFC 8555 §7.1.5, §8).
+type challengeJSON struct {
+	Type      acme.ChallengeType   `json:"type"`
+	URL       string               `json:"url"`
+	Status    acme.ChallengeStatus `json:"status"`
+	Token     string               `json:"token"`
+	Validated string               `json:"validated,omitempty"`
+	Error     *acme.Problem        `json:"error,omitempty"`
+}
+
+// challenge reads a challenge, or says that its response is in place (RFC 8555
+// §7.5.1). The answer waits a little for the result. Three round trips, and one
+// commit on disk: that of the result.
+func (s *Server) challenge(r *request) (*response, error) {
+	id, err := r.id()
+	if err != nil {
+		return nil, err
+	}
+	t := acme.ChallengeType(r.path("type"))
+	if r.isPostAsGet() {
+		a, err := s.config.Store.Authorization(r.ctx, r.account.ID, id)
+		if err != nil {
+			return nil, err
+		}
+		return challengeResponse(r, a, a.Challenge(t))
+	}
+	var payload struct{}
+	if err := r.decode(&payload); err != nil {
+		return nil, err
+	}
+	a, validation, err := s.config.Store.StartValidation(r.ctx, r.account.ID, id, t, s.config.ValidationLease)
+	var state *acme.StateError
+	switch {
+	case errors.As(err, &state):
+		return nil, acme.Problemf(acme.Malformed, "the authorization is %s, or is being validated by another challenge", state.State)
+	case err != nil:
+		return nil, err
+	}
+	challenge := a.Challenge(t)
+	if validation != nil {
+		if result, done := s.awaitValidation(r.ctx, validation); done {
+			challenge = &result
+		}
+	}
+	return challengeResponse(r, a, challenge)
+}
+
+// awaitValidation hands a validation over and waits a moment for its result. The
+// wait is longer than Postgres delays an asynchronous commit (three times
+// wal_writer_delay, 200 ms), so a client that is told "processing" was told so of
+// a row that is on disk.
+func (s *Server) awaitValidation(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.ValidationWait)
+	defer cancel()
+	return s.config.Validator.Validate(ctx, v)
+}
+
+// challengeResponse answers with a challenge; nil where there is none of the type.
+func challengeResponse(r *request, a *acme.Authorization, c *acme.Challenge) (*response, error) {
+	if c == nil {
+		return nil, notFound("the authorization has no challenge of this type")
+	}
+	resp := &response{body: challengeBody(r, a, c), links: []string{link(r.base.authorization(a.ID), "up")}}
+	if c.Status == acme.ChallengeProcessing {
+		resp.retryAfter = pollInterval
+	}
+	return resp, nil
+}
+
+// challengeBody returns the wire form of a challenge.
+func challengeBody(r *request, a *acme.Authorization, c *acme.Challenge) challengeJSON {
+	return challengeJSON{
+		Type: c.Type, URL: r.base.challenge(a.ID, c.Type), Status: c.Status, Token: a.Token,
+		Validated: formatTime(c.ValidatedAt), Error: c.Error,
+	}
+}

@@ -1,0 +1,46 @@
+package server
+
+import "net/http"
+
+// directoryJSON is the directory object (RFC 8555 §7.1.1).
+type directoryJSON struct {
+	NewNonce   string   `json:"newNonce"`
+	NewAccount string   `json:"newAccount"`
+	NewOrder   string   `json:"newOrder"`
+	Meta       metaJSON `json:"meta"`
+}
+
+// metaJSON is its metadata, with that of draft-ietf-acme-profiles §3.
+type metaJSON struct {
+	TermsOfService          string            `json:"termsOfService,omitempty"`
+	Website                 string            `json:"website,omitempty"`
+	CAAIdentities           []string          `json:"caaIdentities,omitempty"`
+	ExternalAccountRequired bool              `json:"externalAccountRequired,omitempty"`
+	Profiles                map[string]string `json:"profiles,omitempty"`
+}
+
+// directory tells where everything is.
+func (s *Server) directory(r *request) (*response, error) {
+	m := s.config.Meta
+	return &response{
+		cacheable: "public, max-age=60", // long enough for a burst, short enough for a change of profiles
+		body: directoryJSON{
+			NewNonce:   r.base.to(newNoncePath),
+			NewAccount: r.base.to(newAccountPath),
+			NewOrder:   r.base.to(newOrderPath),
+			Meta: metaJSON{
+				TermsOfService: m.TermsOfService, Website: m.Website, CAAIdentities: m.CAAIdentities,
+				ExternalAccountRequired: s.config.ExternalAccounts.Required,
+				Profiles:                s.config.Issuer.Profiles(),
+			},
+		},
+	}, nil
+}
+
+// newNonce gives a nonce, and nothing else (RFC 8555 §7.2). No round trip.
+func (s *Server) newNonce(r *request) (*response, error) {
+	if r.method == http.MethodHead {
+		return &response{status: http.StatusOK}, nil
+	}
+	return &response{status: http.StatusNoContent}, nil
+}

@@ -1,0 +1,39 @@
+package server
+
+import (
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of the requests served.
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "acme_requests_total",
+			Help: "Requests answered, by route, HTTP status and ACME problem type (empty where there was none).",
+		}, []string{"route", "status", "problem"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "acme_request_duration_seconds",
+			Help:    "Time from the first byte read to the last one written, by route.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
+		}, []string{"route"}),
+	}
+	r.MustRegister(m.requests, m.duration)
+	return m
+}
+
+func (m *metrics) observe(route string, status int, problem string, took time.Duration) {
+	m.requests.WithLabelValues(route, strconv.Itoa(status), problem).Inc()
+	m.duration.WithLabelValues(route).Observe(took.Seconds())
+}
+
+// stack returns the stack of a panic, for the log.
+func stack() string { return string(debug.Stack()) }

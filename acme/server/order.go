@@ -1,0 +1,224 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// orderJSON is the order object (RFC 8555 §7.1.3).
+type orderJSON struct {
+	Status         acme.OrderStatus  `json:"status"`
+	Expires        string            `json:"expires,omitempty"`
+	Identifiers    []acme.Identifier `json:"identifiers"`
+	NotBefore      string            `json:"notBefore,omitempty"`
+	NotAfter       string            `json:"notAfter,omitempty"`
+	Profile        string            `json:"profile,omitempty"`
+	Error          *acme.Problem     `json:"error,omitempty"`
+	Authorizations []string          `json:"authorizations"`
+	Finalize       string            `json:"finalize"`
+	Certificate    string            `json:"certificate,omitempty"`
+}
+
+// newOrderJSON is the payload of newOrder (RFC 8555 §7.4).
+type newOrderJSON struct {
+	Identifiers []struct{ Type, Value string } `json:"identifiers"`
+	NotBefore   string                         `json:"notBefore"`
+	NotAfter    string                         `json:"notAfter"`
+	Profile     string                         `json:"profile"`
+}
+
+// newOrder makes an order and its authorizations. Two round trips, one commit.
+func (s *Server) newOrder(r *request) (*response, error) {
+	var payload newOrderJSON
+	if err := r.decode(&payload); err != nil {
+		return nil, err
+	}
+	order, err := s.orderOf(r, &payload)
+	if err != nil {
+		return nil, err
+	}
+	authorizations := s.authorizationsFor(order)
+	if err := s.config.Store.CreateOrder(r.ctx, order, authorizations); err != nil {
+		return nil, err
+	}
+	return &response{status: http.StatusCreated, location: r.base.order(order.ID), body: s.orderBody(r, order)}, nil
+}
+
+// orderOf makes the order that a payload asks for.
+func (s *Server) orderOf(r *request, payload *newOrderJSON) (*acme.Order, error) {
+	identifiers, err := s.parseIdentifiers(payload)
+	if err != nil {
+		return nil, err
+	}
+	now := s.config.Now()
+	order := &acme.Order{
+		ID: acme.NewID(), AccountID: r.account.ID, Status: acme.OrderPending, Identifiers: identifiers,
+		Profile: payload.Profile, ExpiresAt: now.Add(s.config.OrderLifetime), CreatedAt: now,
+	}
+	if order.Profile == "" {
+		order.Profile = s.config.Issuer.DefaultProfile()
+	} else if _, known := s.config.Issuer.Profiles()[order.Profile]; !known {
+		return nil, acme.Problemf(acme.InvalidProfile, "profile %q is not in the directory's meta.profiles", acme.Excerpt(order.Profile))
+	}
+	if order.NotBefore, err = parseTime("notBefore", payload.NotBefore); err != nil {
+		return nil, err
+	}
+	if order.NotAfter, err = parseTime("notAfter", payload.NotAfter); err != nil {
+		return nil, err
+	}
+	// What lies within the profile is clamped at issuance; what never can is refused here.
+	if !order.NotAfter.IsZero() && (order.NotAfter.Before(now) || !order.NotAfter.After(order.NotBefore)) {
+		return nil, acme.Problemf(acme.Malformed, "notAfter %s lies in the past, or before notBefore", payload.NotAfter)
+	}
+	return order, nil
+}
+
+// parseIdentifiers returns the identifiers of an order, sorted and each once;
+// the problem has a subproblem for each that is at fault (RFC 8555 §6.7.1).
+func (s *Server) parseIdentifiers(payload *newOrderJSON) ([]acme.Identifier, error) {
+	if n, most := len(payload.Identifiers), s.config.MaxIdentifiers; n == 0 || n > most {
+		return nil, acme.Problemf(acme.Malformed, "identifiers: found %d; want 1 to %d", n, most)
+	}
+	var identifiers []acme.Identifier
+	var faults []*acme.Problem
+	for _, given := range payload.Identifiers {
+		id, err := acme.ParseIdentifier(given.Type, given.Value)
+		if err == nil {
+			err = s.checkProvable(id)
+		}
+		if p := s.problemOf(err); p != nil {
+			faults = append(faults, p)
+			continue
+		}
+		identifiers = append(identifiers, id)
+	}
+	switch len(faults) {
+	case 0:
+		return acme.SortIdentifiers(identifiers), nil
+	case 1:
+		return nil, faults[0]
+	}
+	p := acme.Problemf(faults[0].Type, "%d of %d identifiers are at fault; the subproblems say how", len(faults), len(payload.Identifiers))
+	for _, f := range faults {
+		if f.Type != p.Type {
+			p.Type = acme.Compound
+		}
+	}
+	p.Subproblems = faults
+	return nil, p
+}
+
+// checkProvable refuses an identifier that no challenge on offer can prove.
+func (s *Server) checkProvable(id acme.Identifier) error {
+	if s.config.Trusted || len(s.challengesFor(id)) > 0 {
+		return nil
+	}
+	p := acme.Problemf(acme.RejectedIdentifier, "identifier %q: none of the challenge types offered here (%s) can prove it", id, s.config.Challenges)
+	p.Identifier = &id
+	return p
+}
+
+// challengesFor returns the challenge types to offer for an identifier.
+func (s *Server) challengesFor(id acme.Identifier) []acme.ChallengeType {
+	var types []acme.ChallengeType
+	for _, t := range s.config.Challenges {
+		if t.Proves(id) {
+			types = append(types, t)
+		}
+	}
+	return types
+}
+
+// authorizationsFor makes the authorizations of a new order and enters them in it.
+// Those of a trusted account are valid from the start, and so is the order ready.
+func (s *Server) authorizationsFor(o *acme.Order) []*acme.Authorization {
+	authorizations := make([]*acme.Authorization, 0, len(o.Identifiers))
+	for _, id := range o.Identifiers {
+		a := &acme.Authorization{
+			ID: acme.NewID(), AccountID: o.AccountID, OrderID: o.ID, Identifier: id.Base(), Wildcard: id.IsWildcard(),
+			Status: acme.AuthorizationPending, Token: acme.NewToken(), ExpiresAt: o.ExpiresAt, CreatedAt: o.CreatedAt,
+		}
+		if s.config.Trusted {
+			// Clients expect a challenge in every authorization; that of one which is
+			// valid says nothing but that.
+			a.Status = acme.AuthorizationValid
+			a.Challenges = []acme.Challenge{{Type: trustedChallenge(id), Status: acme.ChallengeValid, ValidatedAt: o.CreatedAt}}
+		} else {
+			for _, t := range s.challengesFor(id) {
+				a.Challenges = append(a.Challenges, acme.Challenge{Type: t, Status: acme.ChallengePending})
+			}
+		}
+		authorizations = append(authorizations, a)
+		o.Authorizations = append(o.Authorizations, a.ID)
+	}
+	if s.config.Trusted {
+		o.Status = acme.OrderReady
+	}
+	return authorizations
+}
+
+// trustedChallenge returns the type shown in a trusted account's authorization.
+func trustedChallenge(id acme.Identifier) acme.ChallengeType {
+	for _, t := range acme.ChallengeTypes {
+		if t.Proves(id) {
+			return t
+		}
+	}
+	return acme.HTTP01
+}
+
+// parseTime reads a time of RFC 3339; the zero time where it is not given.
+func parseTime(field, value string) (time.Time, error) {
+	if value == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, value)
+	if err != nil {
+		return time.Time{}, acme.Problemf(acme.Malformed, "%s %q is not a time of RFC 3339, such as 2006-01-02T15:04:05Z", field, acme.Excerpt(value))
+	}
+	return t, nil
+}
+
+// order reads an order. Two round trips.
+func (s *Server) order(r *request) (*response, error) {
+	id, err := r.id()
+	if err != nil {
+		return nil, err
+	}
+	order, err := s.config.Store.Order(r.ctx, r.account.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	return &response{body: s.orderBody(r, order)}, nil
+}
+
+// orderBody returns the wire form of an order as it is now: one whose time has
+// passed is invalid before the garbage collection has said so.
+func (s *Server) orderBody(r *request, o *acme.Order) orderJSON {
+	body := orderJSON{
+		Status: o.Status, Expires: formatTime(o.ExpiresAt), Identifiers: o.Identifiers,
+		NotBefore: formatTime(o.NotBefore), NotAfter: formatTime(o.NotAfter), Profile: o.Profile, Error: o.Error,
+		Authorizations: make([]string, len(o.Authorizations)), Finalize: r.base.finalize(o.ID),
+	}
+	if (o.Status == acme.OrderPending || o.Status == acme.OrderReady) && !o.ExpiresAt.After(s.config.Now()) {
+		body.Status = acme.OrderInvalid
+		body.Error = acme.Problemf(acme.Malformed, "the order expired before it was finalized")
+	}
+	for i, id := range o.Authorizations {
+		body.Authorizations[i] = r.base.authorization(id)
+	}
+	if !o.CertificateID.IsZero() {
+		body.Certificate = r.base.certificate(o.CertificateID)
+	}
+	return body
+}
+
+// formatTime writes a time as RFC 3339; "" for the zero time.
+func formatTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

@@ -1,0 +1,221 @@
+// Package server speaks ACME over HTTP: RFC 8555 with its extensions, one file
+// per endpoint.
+//
+// A request takes four hops: the route table below says how it is
+// authenticated and which endpoint has it; handle.go and jws.go turn it into a
+// *request, or into a problem; the endpoint decides; one method of the [Store]
+// does it, in one transaction. Endpoints return what to answer; handle.go alone
+// writes it.
+//
+// The package promises that every answer to a POST carries a fresh nonce, that
+// objects are shown to their account only, and that no text of an internal error
+// leaves. It does not know how state is kept, how control is proved, or how
+// certificates are signed: those are the interfaces of store.go.
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// Config is what a [Server] needs. Store, Nonces, Issuer and URLs are required,
+// and Validator unless Trusted.
+type Config struct {
+	Store     Store
+	Nonces    Nonces
+	Issuer    Issuer
+	Validator Validator
+
+	// URLs are the base URLs (https://host[:port]) that clients reach the server
+	// by; the first is canonical.
+	URLs []string
+	// Meta is the directory's metadata.
+	Meta Meta
+	// Trusted makes every authorization valid from the start: the account is
+	// trusted, control is not proved.
+	Trusted bool
+	// Challenges lists the challenge types offered; default all.
+	Challenges []acme.ChallengeType
+	// ExternalAccounts are the external account binding keys.
+	ExternalAccounts ExternalAccounts
+	// MaxIdentifiers bounds the identifiers of an order; default 100.
+	MaxIdentifiers int
+	// OrderLifetime is the time from newOrder to finalize; default a week.
+	OrderLifetime time.Duration
+	// ValidationWait is how long the answer to a challenge waits for the result,
+	// so that most clients need not poll; default 2 s.
+	ValidationWait time.Duration
+	// ValidationLease is how long a replica may be silent on a validation that it
+	// took before another takes over; default 30 s.
+	ValidationLease time.Duration
+	// RequestTimeout bounds the work on one request; default 30 s.
+	RequestTimeout time.Duration
+
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	// Now is the clock; default [time.Now].
+	Now func() time.Time
+}
+
+// Meta is the metadata of the directory (RFC 8555 §7.1.1) that an operator chooses.
+type Meta struct {
+	TermsOfService string
+	Website        string
+	CAAIdentities  []string
+}
+
+// Server is the ACME server. It is safe for concurrent use and has no state of
+// its own but caches of what never changes: any number of replicas may share a Store.
+type Server struct {
+	config  Config
+	bases   []base
+	metrics *metrics
+	mux     *http.ServeMux
+	issuers sync.Map // acme.IssuerID → *acme.Issuer
+}
+
+// authentication is how a route's requests prove who they are from.
+type authentication int
+
+const (
+	anyone    authentication = iota // GET or HEAD, no JWS
+	byKey                           // JWS with jwk: whoever holds the key (RFC 8555 §6.2)
+	byAccount                       // JWS with kid: a valid account
+)
+
+// route is one row of the route table.
+type route struct {
+	path   string // a pattern of net/http, without method
+	auth   authentication
+	handle func(*Server, *request) (*response, error)
+}
+
+// The paths of the resources. Links are made from the same constants.
+const (
+	directoryPath  = "/directory"
+	newNoncePath   = "/new-nonce"
+	newAccountPath = "/new-account"
+	newOrderPath   = "/new-order"
+	accountPath    = "/account/"
+	orderPath      = "/order/"
+	finalizeSuffix = "/finalize"
+	authzPath      = "/authorization/"
+	challengePath  = "/challenge/"
+	certPath       = "/certificate/"
+	issuerPath     = "/issuer/"
+)
+
+// routes is the whole of what is served to ACME clients.
+var routes = []route{
+	{directoryPath, anyone, (*Server).directory},
+	{newNoncePath, anyone, (*Server).newNonce},
+	{newAccountPath, byKey, (*Server).newAccount},
+	{newOrderPath, byAccount, (*Server).newOrder},
+	{accountPath + "{id}", byAccount, (*Server).account},
+	{orderPath + "{id}", byAccount, (*Server).order},
+	{orderPath + "{id}" + finalizeSuffix, byAccount, (*Server).finalize},
+	{authzPath + "{id}", byAccount, (*Server).authorization},
+	{challengePath + "{id}/{type}", byAccount, (*Server).challenge},
+	{certPath + "{id}", byAccount, (*Server).certificate},
+	{certPath + "{id}/{chain}", byAccount, (*Server).certificate},
+}
+
+// distribution is what is served in the clear to whoever verifies a certificate:
+// it is signed itself, and a client that fetched it over TLS would need it first.
+var distribution = []route{
+	{issuerPath + "{issuer}", anyone, (*Server).issuer},
+}
+
+// New returns a server.
+func New(c Config) (*Server, error) {
+	if c.Store == nil || c.Nonces == nil || c.Issuer == nil || (c.Validator == nil && !c.Trusted) {
+		return nil, errors.New("a server needs a store, nonces, an issuer, and a validator unless it trusts its accounts")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Registerer == nil {
+		c.Registerer = prometheus.NewRegistry()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if len(c.Challenges) == 0 {
+		c.Challenges = acme.ChallengeTypes
+	}
+	setDefault(&c.MaxIdentifiers, 100)
+	setDefault(&c.OrderLifetime, 7*24*time.Hour)
+	setDefault(&c.ValidationWait, 2*time.Second)
+	setDefault(&c.ValidationLease, 30*time.Second)
+	setDefault(&c.RequestTimeout, 30*time.Second)
+	s := &Server{config: c, metrics: newMetrics(c.Registerer)}
+	for _, u := range c.URLs {
+		b, err := newBase(u)
+		if err != nil {
+			return nil, err
+		}
+		s.bases = append(s.bases, b)
+	}
+	if len(s.bases) == 0 {
+		return nil, errors.New("a server needs at least one base URL")
+	}
+	s.mux = s.muxOf(routes)
+	return s, nil
+}
+
+// muxOf returns a multiplexer for a route table.
+func (s *Server) muxOf(table []route) *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, r := range table {
+		mux.Handle(r.path, s.handler(r))
+	}
+	mux.Handle("/", s.handler(route{path: "/", handle: (*Server).unknown}))
+	return mux
+}
+
+// Distribution returns the handler for what certificates refer to by plain HTTP:
+// issuing certificates.
+func (s *Server) Distribution() http.Handler { return s.muxOf(distribution) }
+
+// setDefault gives a field that was left out its default.
+func setDefault[T int | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// newBase checks a base URL.
+func newBase(text string) (base, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return base{}, fmt.Errorf("base URL: %w", err)
+	}
+	if u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" {
+		return base{}, fmt.Errorf("base URL %q: want https://host or https://host:port", text)
+	}
+	return base{host: u.Host, url: text}, nil
+}
+
+// ServeHTTP answers ACME clients; it is meant to be served over TLS (RFC 8555 §6.1).
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// unknown answers for every path that is not in the table.
+func (s *Server) unknown(*request) (*response, error) {
+	return nil, notFound("no such resource; the directory is at %s", directoryPath)
+}
+
+// notFound returns the problem for what is not there, or not the account's to see.
+func notFound(format string, args ...any) *acme.Problem {
+	p := acme.Problemf(acme.Malformed, format, args...)
+	p.Status = http.StatusNotFound
+	return p
+}

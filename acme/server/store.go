@@ -1,0 +1,120 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// Store keeps the objects. Each method is one transaction: it happened whole, or
+// an error says why not and nothing changed. What a method needs of an object's
+// state is checked where it is changed, never before; where the state is another
+// it returns an [*acme.StateError]. What is not there, or belongs to another
+// account, is [acme.ErrNotFound]. A store that cannot be asked returns
+// [acme.ErrUnavailable]. Reads see the caller's own writes.
+//
+// acmetest.TestStore is this contract as a test.
+type Store interface {
+	NonceStore
+	AccountStore
+	OrderStore
+	AuthorizationStore
+	CertificateStore
+	// Ping asks whether requests can be served now.
+	Ping(ctx context.Context) error
+}
+
+// NonceStore redeems nonces; sealing one asks nothing of it.
+type NonceStore interface {
+	// RedeemNonce takes a nonce, once: [acme.ErrNonceUsed] where it was taken
+	// before or has expired, [acme.ErrNonceKeyGone] where its key is no more.
+	RedeemNonce(ctx context.Context, n acme.Nonce) error
+	// Authenticate redeems a nonce and reads an account, in one round trip. The
+	// nonce is taken whether or not there is such an account ([acme.ErrNotFound]).
+	Authenticate(ctx context.Context, n acme.Nonce, account acme.ID) (*acme.Account, error)
+}
+
+// AccountStore keeps accounts (RFC 8555 §7.3).
+type AccountStore interface {
+	// CreateAccount adds a, or returns the account that has its key already.
+	CreateAccount(ctx context.Context, a *acme.Account) (account *acme.Account, created bool, err error)
+	AccountByKey(ctx context.Context, key acme.Thumbprint) (*acme.Account, error)
+	// UpdateContact replaces the contacts of a valid account.
+	UpdateContact(ctx context.Context, account acme.ID, contact []string) (*acme.Account, error)
+	// DeactivateAccount ends a valid account and makes its unfinished orders
+	// invalid (RFC 8555 §7.3.6).
+	DeactivateAccount(ctx context.Context, account acme.ID) (*acme.Account, error)
+}
+
+// OrderStore keeps orders (RFC 8555 §7.4).
+type OrderStore interface {
+	// CreateOrder adds an order with the authorizations made for it.
+	CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization) error
+	Order(ctx context.Context, account, order acme.ID) (*acme.Order, error)
+	// FinalizeOrder takes a ready order that has not expired to valid, with the
+	// certificate that issue returns, while nobody else can: the order is locked
+	// from the check to the commit. An order that is valid already is returned as
+	// it is, and issue is not called. Where a key with the thumbprint of f is an
+	// account's, the error is [acme.ErrKeyInUse]. An error of issue is returned as
+	// it is and leaves the order ready.
+	FinalizeOrder(ctx context.Context, f Finalization, issue IssueFunc) (*acme.Order, error)
+}
+
+// Finalization and IssueFunc are acme's, so that a store need not import this package.
+type (
+	Finalization = acme.Finalization
+	IssueFunc    = acme.IssueFunc
+)
+
+// AuthorizationStore keeps authorizations, their challenges and the queue of
+// validations (RFC 8555 §7.5).
+type AuthorizationStore interface {
+	Authorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error)
+	// StartValidation takes a challenge of a pending authorization from pending to
+	// processing and leases the validation to the caller for the given time. Where
+	// the challenge is past pending it returns the authorization as it is and no
+	// validation; where another challenge of it is being attempted, a StateError.
+	StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType, lease time.Duration) (*acme.Authorization, *acme.Validation, error)
+	// DeactivateAuthorization gives up a pending or valid authorization; orders
+	// that need it and are not finished become invalid (RFC 8555 §7.5.2).
+	DeactivateAuthorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error)
+}
+
+// CertificateStore reads what FinalizeOrder recorded.
+type CertificateStore interface {
+	Certificate(ctx context.Context, account, certificate acme.ID) (*acme.Certificate, error)
+	// Issuer returns an issuer with its chains, which never change.
+	Issuer(ctx context.Context, id acme.IssuerID) (*acme.Issuer, error)
+}
+
+// Nonces seals and opens nonces (acme/nonce). Neither asks the store.
+type Nonces interface {
+	Seal() (string, error)
+	// Open returns an error for whatever this service did not seal.
+	Open(nonce string) (acme.Nonce, error)
+	// Refresh asks for the keys anew, after [acme.ErrNonceKeyGone].
+	Refresh(ctx context.Context) error
+}
+
+// Validator proves challenges (acme/validation).
+type Validator interface {
+	// Validate takes over a validation that StartValidation leased, and waits for
+	// its result until ctx ends; the work goes on after that. It reports false
+	// where there is no result yet.
+	Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool)
+}
+
+// Issuer makes certificates (acme/issuance).
+type Issuer interface {
+	// CheckRequest parses a CSR in DER and checks it against the order's identifiers
+	// and its own rules (RFC 8555 §7.4); the error is a badCSR [acme.Problem].
+	CheckRequest(der []byte, identifiers []acme.Identifier) (*x509.CertificateRequest, error)
+	// Issue signs a certificate for an order with the key of a checked request.
+	Issue(ctx context.Context, o *acme.Order, request *x509.CertificateRequest) (*acme.Certificate, error)
+	// Profiles returns the description of each profile by its name.
+	Profiles() map[string]string
+	// DefaultProfile names the profile of an order that asks for none.
+	DefaultProfile() string
+}
