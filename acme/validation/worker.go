@@ -1,0 +1,378 @@
+package validation
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// Lease is how long a validation is to be leased to a [Worker], by StartValidation
+// too: an attempt's time, and that of recording its result in a slow store.
+const Lease = 30 * time.Second
+
+const (
+	// storeTimeout bounds one call of the queue.
+	storeTimeout = 5 * time.Second
+	// maxTimeout keeps an attempt, and the call that records it, within the lease.
+	maxTimeout = Lease - 2*storeTimeout
+	// pollInterval is about how often due validations are looked for: those of
+	// replicas that crashed, and those that were given back.
+	pollInterval = time.Second
+)
+
+// pauses lists the time after each attempt that failed, until the next. After
+// the attempt that follows the last one, the challenge is invalid.
+var pauses = []time.Duration{time.Second, 2 * time.Second}
+
+// Queue is where validations are kept, shared by all replicas.
+type Queue interface {
+	// ClaimValidations leases up to limit validations to the caller: those that are
+	// due and whose lease was given back or has run out. It counts an attempt of
+	// each. Whoever had the lease before has it no more.
+	ClaimValidations(ctx context.Context, limit int, lease time.Duration) ([]*acme.Validation, error)
+	// RecordValidation ends a validation: the challenge becomes valid where problem
+	// is nil, else invalid. It is an [*acme.StateError] or [acme.ErrNotFound] where
+	// the lease is another's by now or the authorization is pending no more.
+	RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem) (acme.Challenge, error)
+	// RetryValidation gives the lease back; the validation is due after the given
+	// time. The problem is shown in the challenge meanwhile. Where it is nil nothing
+	// was attempted, and the attempt is not counted. Errors are those of
+	// RecordValidation.
+	RetryValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, after time.Duration) error
+}
+
+// Config is what a [Worker] needs. Only the queue has no default.
+type Config struct {
+	Queue Queue
+	// Resolvers are recursive DNS servers, host or host:port; default those of
+	// ResolvConf.
+	Resolvers []string
+	// ResolvConf is a file as resolv.conf(5) has it; default /etc/resolv.conf.
+	ResolvConf string
+	// Networks bounds what is dialled.
+	Networks Networks
+	// HTTP01Port and TLSALPN01Port are where responders are dialled, and where
+	// redirects to http and https may lead; defaults 80 and 443.
+	HTTP01Port, TLSALPN01Port int
+	// Concurrency bounds how many attempts are made at once; default 64.
+	Concurrency int
+	// Timeout bounds one attempt; default 10s, at most 20s.
+	Timeout time.Duration
+	// Grace is how long Run waits for attempts in flight when it ends; default 5s.
+	Grace time.Duration
+	// Logger takes one line for each attempt; default none.
+	Logger *slog.Logger
+	// Registerer takes the metrics; default none.
+	Registerer prometheus.Registerer
+}
+
+// withDefaults returns c with every field set, or says which is wrong.
+func (c Config) withDefaults() (Config, error) {
+	c.ResolvConf = cmp.Or(c.ResolvConf, "/etc/resolv.conf")
+	c.HTTP01Port = cmp.Or(c.HTTP01Port, 80)
+	c.TLSALPN01Port = cmp.Or(c.TLSALPN01Port, 443)
+	c.Concurrency = cmp.Or(c.Concurrency, 64)
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
+	c.Grace = cmp.Or(c.Grace, 5*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	switch {
+	case c.Queue == nil:
+		return c, errors.New("validation needs a queue")
+	case c.Concurrency < 0:
+		return c, fmt.Errorf("validation concurrency is %d, less than 1", c.Concurrency)
+	case c.Timeout < 0 || c.Timeout > maxTimeout:
+		return c, fmt.Errorf("validation timeout is %s, not between 0 and %s", c.Timeout, maxTimeout)
+	case !isPort(c.HTTP01Port) || !isPort(c.TLSALPN01Port):
+		return c, fmt.Errorf("validation ports are %d and %d, not between 1 and 65535", c.HTTP01Port, c.TLSALPN01Port)
+	}
+	return c, nil
+}
+
+// isPort reports whether n is a port that can be dialled.
+func isPort(n int) bool { return n > 0 && n < 1<<16 }
+
+// method proves control in one of the ways of [acme.ChallengeTypes]. It returns
+// nil where control is proved, and soon after ctx ends.
+type method interface {
+	prove(ctx context.Context, v *acme.Validation) *failure
+}
+
+// Worker attempts validations: those that are handed to it by Validate, and those
+// that Run claims. It keeps no list of what is to be done, the queue does: what
+// finds no free slot is given back to it.
+type Worker struct {
+	queue   Queue
+	methods map[acme.ChallengeType]method
+	timeout time.Duration
+	grace   time.Duration
+	log     *slog.Logger
+	metrics *metrics
+	slots   *slots
+	waiters waiters
+	// wake makes Run look for validations now.
+	wake chan struct{}
+	// base is the context of all attempts; halt ends them.
+	base context.Context
+	halt context.CancelFunc
+}
+
+// New returns a worker. Its Run must be called for anything but a first attempt
+// of what Validate is given.
+func New(config Config) (*Worker, error) {
+	c, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	policy, err := newPolicy(c.Networks)
+	if err != nil {
+		return nil, err
+	}
+	// A fifth each: two rounds of DNS, two addresses, and time to talk remains.
+	resolver, err := newResolver(c.Resolvers, c.ResolvConf, c.Timeout/5)
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := newMetrics(c.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &dialer{resolver: resolver, policy: policy, timeout: c.Timeout / 5}
+	w := &Worker{
+		queue: c.Queue, timeout: c.Timeout, grace: c.Grace, log: c.Logger, metrics: metrics,
+		slots: &slots{free: c.Concurrency}, wake: make(chan struct{}, 1),
+		methods: map[acme.ChallengeType]method{
+			acme.HTTP01:    &http01{dialer: dialer, httpPort: c.HTTP01Port, httpsPort: c.TLSALPN01Port, timeout: c.Timeout / 2},
+			acme.DNS01:     &dns01{resolver: resolver},
+			acme.TLSALPN01: &tlsALPN01{dialer: dialer, port: c.TLSALPN01Port, timeout: c.Timeout / 2},
+		},
+	}
+	w.base, w.halt = context.WithCancel(context.Background())
+	return w, nil
+}
+
+// Validate takes over a validation that was leased for [Lease], and waits for its
+// result until ctx ends; the work goes on after that. It reports false where
+// there is no result yet: ctx has ended, or the worker is about to.
+func (w *Worker) Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
+	result, forget := w.waiters.add(v)
+	defer forget()
+	switch w.slots.take() {
+	case taken:
+		go w.run(v)
+	case full: // any replica may take it, this one when a slot is free
+		if !w.giveBack(v, 0) {
+			return acme.Challenge{}, false
+		}
+		w.wakeUp()
+	case closed:
+		w.giveBack(v, 0)
+		return acme.Challenge{}, false
+	}
+	select {
+	case challenge, ok := <-result:
+		return challenge, ok
+	case <-ctx.Done():
+		return acme.Challenge{}, false
+	}
+}
+
+// Run claims validations that are due until ctx ends, about once a second. Then
+// it waits for attempts in flight, and gives back what is not done within the
+// grace. It returns nil. It is to be called once.
+func (w *Worker) Run(ctx context.Context) error {
+	silent := false // whether an error of the queue was logged, and it has not answered since
+	for ctx.Err() == nil {
+		more, err := w.claim(ctx)
+		if err != nil && !silent {
+			w.log.Warn("validations cannot be claimed", "error", err)
+		}
+		silent = err != nil
+		if more {
+			continue
+		}
+		// The jitter keeps replicas from asking all at once.
+		timer := time.NewTimer(pollInterval*3/4 + rand.N(pollInterval/2))
+		select {
+		case <-w.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	w.drain()
+	return nil
+}
+
+// claim starts what is due. It takes at most half of the free slots, as those who
+// call Validate wait for an answer. It reports whether there may be more to claim now.
+func (w *Worker) claim(ctx context.Context) (more bool, err error) {
+	n := w.slots.takeHalf()
+	if n == 0 {
+		return false, nil
+	}
+	unused := n
+	defer func() { w.release(unused) }()
+	// Not cut short by ctx: what was claimed must be known to have been.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	claimed, err := w.queue.ClaimValidations(ctx, n, Lease)
+	if err != nil {
+		return false, fmt.Errorf("claim %d validations: %w", n, err)
+	}
+	for _, v := range claimed {
+		unused--
+		go w.run(v)
+	}
+	return unused == 0, nil
+}
+
+// release frees slots, and looks for more work where some was left undone.
+func (w *Worker) release(n int) {
+	if starved := w.slots.release(n); starved {
+		w.wakeUp()
+	}
+}
+
+// wakeUp makes Run look for validations, now or as soon as it can.
+func (w *Worker) wakeUp() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it will already
+	}
+}
+
+// drain waits for attempts in flight for the grace, and then ends them.
+func (w *Worker) drain() {
+	idle := w.slots.close()
+	timer := time.NewTimer(w.grace)
+	defer timer.Stop()
+	select {
+	case <-idle:
+	case <-timer.C:
+	}
+	w.halt()
+	<-idle // soon: attempts obey the context, calls of the queue have a deadline
+}
+
+// run makes an attempt in a slot that was taken for it. A panic of the queue ends
+// this attempt only: the lease runs out, and the validation is claimed anew.
+func (w *Worker) run(v *acme.Validation) {
+	defer w.release(1)
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error("panic in a validation's queue", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	method, known := w.methods[v.Type]
+	if !known { // of a newer replica, in the middle of an upgrade: leave it to that
+		w.giveBack(v, pollInterval)
+		return
+	}
+	start := time.Now()
+	w.metrics.inFlight.Inc()
+	f := w.attempt(method, v)
+	w.metrics.inFlight.Dec()
+	w.settle(v, f, time.Since(start))
+}
+
+// attempt asks the method. A panic in it is a failure like others, so that a
+// validation which always panics comes to an end.
+func (w *Worker) attempt(m method, v *acme.Validation) (f *failure) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error("panic in a validation", "type", v.Type, "identifier", v.Identifier, "panic", p, "stack", string(debug.Stack()))
+			f = failed(acme.ServerInternal, "the validation ended unexpectedly")
+		}
+	}()
+	ctx, cancel := context.WithTimeout(w.base, w.timeout)
+	defer cancel()
+	return m.prove(ctx, v)
+}
+
+// settle brings the outcome of an attempt to the queue.
+func (w *Worker) settle(v *acme.Validation, f *failure, took time.Duration) {
+	switch {
+	case f == nil:
+		w.record(v, nil, took)
+	case w.base.Err() != nil: // cut short, which proves nothing
+		w.observe(v, returned, f, took)
+		w.giveBack(v, 0)
+	case f.final || v.Attempt > len(pauses):
+		w.record(v, f, took)
+	default:
+		w.retry(v, f, took)
+	}
+}
+
+// record ends a validation. Where the queue cannot be asked the lease runs out,
+// and another attempt is made.
+func (w *Worker) record(v *acme.Validation, f *failure, took time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	result, problem := valid, (*acme.Problem)(nil)
+	if f != nil {
+		result, problem = invalid, f.problem
+	}
+	challenge, err := w.queue.RecordValidation(ctx, v, problem)
+	if err != nil {
+		w.lost(v, took, err)
+		return
+	}
+	w.observe(v, result, f, took)
+	w.waiters.notify(v, challenge)
+}
+
+// retry gives a validation back until the next attempt is due, and looks for it then.
+func (w *Worker) retry(v *acme.Validation, f *failure, took time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	pause := pauses[max(v.Attempt, 1)-1]
+	if err := w.queue.RetryValidation(ctx, v, f.problem, pause); err != nil {
+		w.lost(v, took, err)
+		return
+	}
+	w.observe(v, retried, f, took)
+	time.AfterFunc(pause, w.wakeUp)
+}
+
+// giveBack gives up the lease of a validation that was not attempted, and reports
+// whether the queue knows.
+func (w *Worker) giveBack(v *acme.Validation, after time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	err := w.queue.RetryValidation(ctx, v, nil, after)
+	if err != nil {
+		w.log.Warn("a validation was not given back and waits for its lease to run out",
+			"authorization", v.AuthorizationID, "error", err)
+	}
+	return err == nil
+}
+
+// lost notes that a result was not taken: by a store that could not be asked, or
+// because the validation is another's or is over. Nobody here learns a result.
+func (w *Worker) lost(v *acme.Validation, took time.Duration, err error) {
+	w.metrics.observe(v.Type, unrecorded, took)
+	w.log.Warn("the result of a validation was not recorded", "type", v.Type, "identifier", v.Identifier,
+		"authorization", v.AuthorizationID, "attempt", v.Attempt, "error", err)
+	w.waiters.abandon(v)
+}
+
+// observe counts an attempt and logs it.
+func (w *Worker) observe(v *acme.Validation, r result, f *failure, took time.Duration) {
+	w.metrics.observe(v.Type, r, took)
+	attributes := []any{"type", v.Type, "identifier", v.Identifier, "authorization", v.AuthorizationID,
+		"account", v.AccountID, "attempt", v.Attempt, "result", r, "duration", took}
+	if f != nil {
+		attributes = append(attributes, "problem", f.problem.Error())
+	}
+	w.log.Info("validation attempted", attributes...)
+}
