@@ -1,0 +1,130 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// selectAccount reads what scanAccount scans.
+const selectAccount = `SELECT id, status, key, contact, terms_agreed, external_account_id, created_at FROM accounts `
+
+// scanAccount reads a row of selectAccount.
+func scanAccount(row pgx.Row, a *acme.Account) error {
+	var external pgtype.Text
+	err := row.Scan((*[16]byte)(&a.ID), (*string)(&a.Status), &a.Key, &a.Contact, &a.TermsOfServiceAgreed,
+		&external, &a.CreatedAt)
+	a.ExternalAccountID = external.String
+	return err
+}
+
+// queueAccount queues the look at an account.
+func queueAccount(b *pgx.Batch, id acme.ID, a *acme.Account, found *bool) {
+	b.Queue(selectAccount+`WHERE id = $1`, uuidOf(id)).
+		QueryRow(optional(found, func(row pgx.Row) error { return scanAccount(row, a) }))
+}
+
+// CreateAccount adds a, or returns the account that has its key already. Of
+// several callers with one key, one adds it and all return it. One round trip;
+// the commit waits for the disk.
+func (s *Store) CreateAccount(ctx context.Context, a *acme.Account) (account *acme.Account, created bool, err error) {
+	thumbprint, err := acme.ThumbprintOf(a.Key)
+	if err != nil {
+		return nil, false, err
+	}
+	key, err := json.Marshal(a.Key)
+	if err != nil {
+		return nil, false, fmt.Errorf("key of account %s: %w", a.ID, err)
+	}
+	contact := a.Contact
+	if contact == nil {
+		contact = []string{}
+	}
+	b := &pgx.Batch{}
+	b.Queue(`
+		INSERT INTO accounts (id, status, key_thumbprint, key, contact, terms_agreed, external_account_id, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (key_thumbprint) DO NOTHING`,
+		uuidOf(a.ID), string(a.Status), thumbprint[:], key, contact, a.TermsOfServiceAgreed, textOf(a.ExternalAccountID), a.CreatedAt,
+	).Exec(changed(&created))
+	account, found := new(acme.Account), false
+	b.Queue(selectAccount+`WHERE key_thumbprint = $1`, thumbprint[:]).
+		QueryRow(optional(&found, func(row pgx.Row) error { return scanAccount(row, account) }))
+	if err := s.send(ctx, "create account", b); err != nil {
+		return nil, false, err
+	}
+	if !found { // the one that stood in the way was deleted between the statements
+		return nil, false, fmt.Errorf("create account: %w", acme.ErrUnavailable)
+	}
+	return account, created, nil
+}
+
+// AccountByKey reads the account that has a key, whatever its state. One round trip.
+func (s *Store) AccountByKey(ctx context.Context, key acme.Thumbprint) (*acme.Account, error) {
+	b, a, found := &pgx.Batch{}, new(acme.Account), false
+	b.Queue(selectAccount+`WHERE key_thumbprint = $1`, key[:]).
+		QueryRow(optional(&found, func(row pgx.Row) error { return scanAccount(row, a) }))
+	if err := s.send(ctx, "read account", b); err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("account with key %s: %w", key, acme.ErrNotFound)
+	}
+	return a, nil
+}
+
+// UpdateContact replaces the contacts of a valid account. One round trip; the
+// commit waits for the disk.
+func (s *Store) UpdateContact(ctx context.Context, account acme.ID, contact []string) (*acme.Account, error) {
+	if contact == nil {
+		contact = []string{}
+	}
+	b := &pgx.Batch{}
+	var updated bool
+	b.Queue(`UPDATE accounts SET contact = $2 WHERE id = $1 AND status = 'valid'`, uuidOf(account), contact).
+		Exec(changed(&updated))
+	return s.changeAccount(ctx, "update contact", b, account, &updated)
+}
+
+// DeactivateAccount ends a valid account and makes its unfinished orders invalid
+// (RFC 8555 §7.3.6). One round trip; the commit waits for the disk.
+//
+// An order that is being created at the same time may be missed: FinalizeOrder
+// asks for the account's state again.
+func (s *Store) DeactivateAccount(ctx context.Context, account acme.ID) (*acme.Account, error) {
+	b := &pgx.Batch{}
+	var updated bool
+	b.Queue(`UPDATE accounts SET status = 'deactivated' WHERE id = $1 AND status = 'valid'`, uuidOf(account)).
+		Exec(changed(&updated))
+	b.Queue(`
+		WITH unfinished AS MATERIALIZED (
+			SELECT id FROM orders
+			WHERE account_id = $1 AND status IN ('pending', 'ready')
+				AND EXISTS (SELECT FROM accounts WHERE id = $1 AND status = 'deactivated')
+			ORDER BY id FOR UPDATE)
+		UPDATE orders SET status = 'invalid', error = $2
+		FROM unfinished WHERE orders.id = unfinished.id`,
+		uuidOf(account), acme.Problemf(acme.Unauthorized, "the account was deactivated"))
+	return s.changeAccount(ctx, "deactivate account", b, account, &updated)
+}
+
+// changeAccount sends the change of a valid account with a look at it.
+func (s *Store) changeAccount(ctx context.Context, what string, b *pgx.Batch, id acme.ID, updated *bool) (*acme.Account, error) {
+	a, found := new(acme.Account), false
+	queueAccount(b, id, a, &found)
+	if err := s.send(ctx, what, b); err != nil {
+		return nil, err
+	}
+	switch {
+	case !found:
+		return nil, notFound("account", id)
+	case !*updated:
+		return nil, &acme.StateError{Object: "account", ID: id, State: string(a.Status)}
+	}
+	return a, nil
+}

@@ -1,0 +1,153 @@
+package postgres
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// authorizationColumns is what scanAuthorization scans.
+const authorizationColumns = `a.id, a.account_id, a.order_id, a.identifier_type, a.identifier_value, a.wildcard,
+	a.status, a.token, a.challenge_types, a.challenge_type, a.challenge_error, a.validated_at, a.expires_at, a.created_at`
+
+// scanAuthorization reads a row that begins with authorizationColumns; more takes
+// what follows.
+func scanAuthorization(row pgx.Row, a *acme.Authorization, more ...any) error {
+	var order pgtype.UUID
+	var offered []string
+	var attempted pgtype.Text
+	var problem *acme.Problem
+	var validated pgtype.Timestamptz
+	err := row.Scan(append([]any{(*[16]byte)(&a.ID), (*[16]byte)(&a.AccountID), &order, (*string)(&a.Identifier.Type),
+		&a.Identifier.Value, &a.Wildcard, (*string)(&a.Status), &a.Token, &offered, &attempted, &problem, &validated,
+		&a.ExpiresAt, &a.CreatedAt}, more...)...)
+	if err != nil {
+		return err
+	}
+	a.OrderID = order.Bytes
+	a.Challenges = make([]acme.Challenge, len(offered))
+	for i, t := range offered {
+		a.Challenges[i] = acme.Challenge{Type: acme.ChallengeType(t), Status: acme.ChallengePending}
+		if t == attempted.String {
+			a.Challenges[i].Status = attemptedStatus(a.Status, validated.Valid)
+			a.Challenges[i].Error, a.Challenges[i].ValidatedAt = problem, validated.Time
+		}
+	}
+	return nil
+}
+
+// attemptedStatus derives the state of the challenge that an authorization was
+// attempted by (RFC 8555 §7.1.6). One whose authorization ended under it can
+// never succeed any more.
+func attemptedStatus(authorization acme.AuthorizationStatus, validated bool) acme.ChallengeStatus {
+	switch {
+	case validated:
+		return acme.ChallengeValid
+	case authorization == acme.AuthorizationPending:
+		return acme.ChallengeProcessing
+	default:
+		return acme.ChallengeInvalid
+	}
+}
+
+// queueAuthorization queues the look at an authorization of an account.
+func queueAuthorization(b *pgx.Batch, account, id acme.ID, a *acme.Authorization, found *bool, more ...any) {
+	b.Queue(`SELECT `+authorizationColumns+`, a.expires_at <= now() FROM authorizations a WHERE a.id = $1 AND a.account_id = $2`,
+		uuidOf(id), uuidOf(account)).
+		QueryRow(optional(found, func(row pgx.Row) error { return scanAuthorization(row, a, more...) }))
+}
+
+// Authorization reads an authorization of an account. One round trip. It returns
+// the state as it was recorded: whether a pending or valid one has expired is for
+// the caller to say.
+func (s *Store) Authorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error) {
+	b, a, found := &pgx.Batch{}, new(acme.Authorization), false
+	queueAuthorization(b, account, authorization, a, &found, nil)
+	if err := s.send(ctx, "read authorization", b); err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, notFound("authorization", authorization)
+	}
+	return a, nil
+}
+
+// DeactivateAuthorization gives up a pending or valid authorization that has not
+// expired; the unfinished orders that need it become invalid (RFC 8555 §7.5.2).
+// One round trip; the commit waits for the disk. It looks through the unfinished
+// orders of the account, of which there may be thousands: the call is rare.
+func (s *Store) DeactivateAuthorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error) {
+	b, a := &pgx.Batch{}, new(acme.Authorization)
+	var found, updated, expired bool
+	id, owner := uuidOf(authorization), uuidOf(account)
+	// The orders first: so does RecordValidation.
+	b.Queue(`
+		SELECT FROM orders
+		WHERE account_id = $2 AND status IN ('pending', 'ready') AND $1 = ANY (authorization_ids)
+		ORDER BY id FOR UPDATE`, id, owner)
+	b.Queue(`
+		UPDATE authorizations SET status = 'deactivated', due_at = NULL, lease = NULL
+		WHERE id = $1 AND account_id = $2 AND status IN ('pending', 'valid') AND expires_at > now()`, id, owner).
+		Exec(changed(&updated))
+	b.Queue(`
+		UPDATE orders SET status = 'invalid', error = $3
+		WHERE account_id = $2 AND status IN ('pending', 'ready') AND $1 = ANY (authorization_ids)
+			AND EXISTS (SELECT FROM authorizations WHERE id = $1 AND status = 'deactivated')`,
+		id, owner, acme.Problemf(acme.Unauthorized, "an authorization of the order was deactivated"))
+	queueAuthorization(b, account, authorization, a, &found, &expired)
+	if err := s.send(ctx, "deactivate authorization", b); err != nil {
+		return nil, err
+	}
+	switch {
+	case !found:
+		return nil, notFound("authorization", authorization)
+	case !updated:
+		return nil, authorizationState(a, expired)
+	}
+	return a, nil
+}
+
+// authorizationState returns the error for a change that the state of an
+// authorization did not allow.
+func authorizationState(a *acme.Authorization, expired bool) error {
+	state := string(a.Status)
+	if expired && (a.Status == acme.AuthorizationPending || a.Status == acme.AuthorizationValid) {
+		state = string(acme.AuthorizationExpired)
+	}
+	return &acme.StateError{Object: "authorization", ID: a.ID, State: state}
+}
+
+// authorizationArrays has authorizations as one array for each column, which one
+// INSERT unnests.
+type authorizationArrays struct {
+	ids                             []pgtype.UUID
+	types, values, statuses, tokens []string
+	offered                         []string // types joined by commas: arrays of arrays cannot be ragged
+	wildcards                       []bool
+	expiresAt, createdAt            []time.Time
+}
+
+// columnsOf returns authorizations by column.
+func columnsOf(authorizations []*acme.Authorization) (c authorizationArrays) {
+	for _, a := range authorizations {
+		offered := make([]string, len(a.Challenges))
+		for i := range a.Challenges {
+			offered[i] = string(a.Challenges[i].Type)
+		}
+		c.ids = append(c.ids, uuidOf(a.ID))
+		c.types = append(c.types, string(a.Identifier.Type))
+		c.values = append(c.values, a.Identifier.Value)
+		c.statuses = append(c.statuses, string(a.Status))
+		c.tokens = append(c.tokens, a.Token)
+		c.offered = append(c.offered, strings.Join(offered, ","))
+		c.wildcards = append(c.wildcards, a.Wildcard)
+		c.expiresAt = append(c.expiresAt, a.ExpiresAt)
+		c.createdAt = append(c.createdAt, a.CreatedAt)
+	}
+	return c
+}

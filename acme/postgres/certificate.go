@@ -1,0 +1,42 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// Certificate reads a certificate of an account. One round trip.
+func (s *Store) Certificate(ctx context.Context, account, certificate acme.ID) (*acme.Certificate, error) {
+	b, c, found := &pgx.Batch{}, new(acme.Certificate), false
+	b.Queue(`
+		SELECT id, account_id, order_id, serial, issuer_id, der, not_before, not_after,
+			revoked_at, revocation_reason, issued_at
+		FROM certificates WHERE id = $1 AND account_id = $2`, uuidOf(certificate), uuidOf(account)).
+		QueryRow(optional(&found, func(row pgx.Row) error { return scanCertificate(row, c) }))
+	if err := s.send(ctx, "read certificate", b); err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, notFound("certificate", certificate)
+	}
+	return c, nil
+}
+
+// scanCertificate reads a row of certificates.
+func scanCertificate(row pgx.Row, c *acme.Certificate) error {
+	var serial, issuer []byte
+	var revoked pgtype.Timestamptz
+	var reason pgtype.Int2
+	err := row.Scan((*[16]byte)(&c.ID), (*[16]byte)(&c.AccountID), (*[16]byte)(&c.OrderID), &serial, &issuer, &c.DER,
+		&c.NotBefore, &c.NotAfter, &revoked, &reason, &c.IssuedAt)
+	if err != nil {
+		return err
+	}
+	c.Serial, c.IssuerID = acme.Serial(serial), acme.IssuerID(issuer)
+	c.RevokedAt, c.RevocationReason = revoked.Time, int(reason.Int16)
+	return nil
+}

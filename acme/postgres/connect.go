@@ -1,0 +1,142 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// connectTimeout bounds the making of a connection where the URL has no bound.
+const connectTimeout = 5 * time.Second
+
+// withDefaults returns the configuration with its defaults filled in.
+func (c Config) withDefaults() Config {
+	c.Schema = cmp.Or(c.Schema, DefaultSchema)
+	c.MaxConnections = cmp.Or(c.MaxConnections, DefaultMaxConnections)
+	c.StatementTimeout = cmp.Or(c.StatementTimeout, DefaultStatementTimeout)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// poolConfig reads the configuration of a store's pool.
+func poolConfig(cfg Config) (*pgxpool.Config, error) {
+	pc, err := pgxpool.ParseConfig(cfg.URL)
+	if err != nil {
+		return nil, urlError(err)
+	}
+	if err := secure(&pc.ConnConfig.Config, cfg.RootCAs); err != nil {
+		return nil, err
+	}
+	pc.MaxConns = cfg.MaxConnections
+	pc.MaxConnLifetimeJitter = pc.MaxConnLifetime / 10
+	pc.PingTimeout = cfg.StatementTimeout
+	sessionParameters(pc.ConnConfig, cfg)
+	// After a fail-over, do not keep talking to the one that is no longer primary.
+	if pc.ConnConfig.ValidateConnect == nil {
+		pc.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	pc.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		conn.TypeMap().RegisterType(&pgtype.Type{
+			Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
+		})
+		return nil
+	}
+	pc.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		cfg.Logger.Debug("database notice", "code", n.Code, "message", n.Message)
+	}
+	return pc, nil
+}
+
+// sessionParameters sets what each session begins with.
+func sessionParameters(cc *pgx.ConnConfig, cfg Config) {
+	cc.ConnectTimeout = cmp.Or(cc.ConnectTimeout, connectTimeout)
+	timeout := strconv.FormatInt(cfg.StatementTimeout.Milliseconds(), 10)
+	for name, value := range map[string]string{
+		"search_path":       pgx.Identifier{cfg.Schema}.Sanitize(),
+		"statement_timeout": timeout,
+		// A server that stops between the two halves of FinalizeOrder, or whose node
+		// is gone without a word, must not keep the order locked.
+		"idle_in_transaction_session_timeout": timeout,
+		// No statement of this package should ever read a whole table. Without this,
+		// a plan made while the table was empty might, and be kept.
+		"enable_seqscan": "off",
+		// Compiling a plan that touches a handful of rows only adds latency.
+		"jit": "off",
+	} {
+		cc.RuntimeParams[name] = value
+	}
+	if cc.RuntimeParams["application_name"] == "" {
+		cc.RuntimeParams["application_name"] = "acmeserver"
+	}
+}
+
+// secure makes every host of the configuration one whose certificate is
+// verified, where there are roots to verify it against.
+func secure(c *pgconn.Config, rootCAs []byte) error {
+	if len(rootCAs) == 0 {
+		return nil
+	}
+	roots, err := checkRoots(rootCAs)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(c.Host, "/") {
+		return errors.New("database URL: a Unix socket has no certificate to verify against the root certificates given")
+	}
+	c.TLSConfig = verified(c.TLSConfig, c.Host, roots)
+	// sslmode "prefer", the default, lists each host twice: with TLS and without.
+	seen := map[string]bool{address(c.Host, c.Port): true}
+	fallbacks := c.Fallbacks[:0]
+	for _, f := range c.Fallbacks {
+		if seen[address(f.Host, f.Port)] {
+			continue
+		}
+		seen[address(f.Host, f.Port)] = true
+		f.TLSConfig = verified(f.TLSConfig, f.Host, roots)
+		fallbacks = append(fallbacks, f)
+	}
+	c.Fallbacks = fallbacks
+	return nil
+}
+
+// address names a host and port.
+func address(host string, port uint16) string { return fmt.Sprintf("%s:%d", host, port) }
+
+// verified returns a TLS configuration that verifies the chain and the name of
+// the host, and presents the client's certificate of old, where there was one.
+func verified(old *tls.Config, host string, roots *x509.CertPool) *tls.Config {
+	c := &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS12}
+	if old != nil {
+		c.Certificates = old.Certificates
+	}
+	return c
+}
+
+// urlError says what is wrong with a URL. Where it could not be parsed, nothing of
+// it is repeated: any part might be one of the password.
+func urlError(err error) error {
+	var parse *pgconn.ParseConfigError
+	if !errors.As(err, &parse) {
+		return fmt.Errorf("database URL: %w", err)
+	}
+	_, what, _ := strings.Cut(parse.Error(), "`: ") // after the URL, its password masked
+	if what == "" || strings.HasPrefix(what, "failed to parse as") {
+		return errors.New("database URL: neither a URI (postgresql://user:password@host:port/database, " +
+			"with every special character of the password percent-encoded) nor keyword=value pairs")
+	}
+	return fmt.Errorf("database URL: %s", what)
+}

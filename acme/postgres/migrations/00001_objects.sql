@@ -1,0 +1,164 @@
+-- +goose Up
+
+-- The objects of RFC 8555. What is written here is the last line of defence:
+-- every statement of this package has the old state in its WHERE clause, and the
+-- constraints and triggers refuse whatever such a clause, or a person with psql,
+-- forgets.
+--
+-- There are deliberately few foreign keys. Checking one takes a share lock on
+-- the row that it points to: with one account for a whole cluster and one issuer
+-- for all certificates, every insert would queue up to write that same row. What
+-- they would check is a condition of the INSERT instead.
+--
+-- Every primary key is a version 7 UUID, so rows are added at the right-hand end
+-- of each index and an insert costs the same in a table of ten million.
+
+-- +goose StatementBegin
+CREATE FUNCTION refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% %: % to % is not a transition', TG_TABLE_NAME, OLD.id, OLD.status, NEW.status
+        USING ERRCODE = 'check_violation';
+END $$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% %: what was recorded once does not change', TG_TABLE_NAME, OLD.id
+        USING ERRCODE = 'check_violation';
+END $$;
+-- +goose StatementEnd
+
+CREATE TABLE accounts (
+    id                  uuid        PRIMARY KEY,
+    status              text        NOT NULL CHECK (status IN ('valid', 'deactivated', 'revoked')),
+    key_thumbprint      bytea       NOT NULL UNIQUE CHECK (octet_length(key_thumbprint) = 32),
+    key                 json        NOT NULL,
+    contact             text[]      NOT NULL,
+    terms_agreed        boolean     NOT NULL,
+    external_account_id text,
+    created_at          timestamptz NOT NULL
+) WITH (fillfactor = 90);
+
+-- The WHEN clause of a trigger is evaluated in place: a legal transition never
+-- pays for the call of a function.
+CREATE TRIGGER transition BEFORE UPDATE ON accounts FOR EACH ROW
+    WHEN (OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN
+        (('valid', 'deactivated'), ('valid', 'revoked')))
+    EXECUTE FUNCTION refuse_transition();
+
+-- An issuer's chains as a JSON array of arrays of DER in base64, the default first.
+CREATE TABLE issuers (
+    id     bytea PRIMARY KEY CHECK (octet_length(id) = 16),
+    chains json  NOT NULL
+);
+
+CREATE TABLE certificates (
+    id                uuid        PRIMARY KEY,
+    account_id        uuid        NOT NULL,
+    order_id          uuid        NOT NULL UNIQUE, -- one order, one certificate
+    serial            bytea       NOT NULL UNIQUE CHECK (octet_length(serial) = 16),
+    issuer_id         bytea       NOT NULL CHECK (octet_length(issuer_id) = 16),
+    der               bytea       NOT NULL,
+    not_before        timestamptz NOT NULL,
+    not_after         timestamptz NOT NULL,
+    revoked_at        timestamptz,
+    revocation_reason smallint    CHECK (revocation_reason IN (0, 1, 2, 3, 4, 5, 6, 8, 9, 10)),
+    issued_at         timestamptz NOT NULL,
+    CHECK (not_before <= not_after),
+    CHECK ((revoked_at IS NULL) = (revocation_reason IS NULL))
+) WITH (fillfactor = 95);
+
+-- Signatures and keys do not compress: do not try at each insert.
+ALTER TABLE certificates ALTER COLUMN der SET STORAGE EXTERNAL;
+
+-- A certificate is a fact. Only its revocation is added, once.
+CREATE TRIGGER facts BEFORE UPDATE ON certificates FOR EACH ROW
+    WHEN (OLD.revoked_at IS NOT NULL
+        OR (OLD.id, OLD.account_id, OLD.order_id, OLD.serial, OLD.issuer_id, OLD.der)
+            IS DISTINCT FROM (NEW.id, NEW.account_id, NEW.order_id, NEW.serial, NEW.issuer_id, NEW.der))
+    EXECUTE FUNCTION refuse_change();
+
+CREATE TABLE orders (
+    id                uuid        PRIMARY KEY,
+    account_id        uuid        NOT NULL,
+    status            text        NOT NULL CHECK (status IN ('pending', 'ready', 'valid', 'invalid')),
+    identifiers       json        NOT NULL,
+    authorization_ids uuid[]      NOT NULL CHECK (cardinality(authorization_ids) > 0),
+    profile           text        NOT NULL,
+    replaces          text,
+    not_before        timestamptz,
+    not_after         timestamptz,
+    -- Both rows of an issuance are its own transaction's, so this key locks nobody out.
+    certificate_id    uuid        REFERENCES certificates (id),
+    error             json,
+    expires_at        timestamptz NOT NULL,
+    created_at        timestamptz NOT NULL,
+    CONSTRAINT valid_has_certificate CHECK ((status = 'valid') = (certificate_id IS NOT NULL)),
+    CONSTRAINT error_is_invalid CHECK (error IS NULL OR status = 'invalid')
+) WITH (fillfactor = 80);
+
+-- Both indexes have only what is unfinished, however many orders there were.
+CREATE INDEX orders_unfinished_account ON orders (account_id, id) WHERE status IN ('pending', 'ready');
+CREATE INDEX orders_unfinished_expiry ON orders (expires_at) WHERE status IN ('pending', 'ready');
+-- Deleting a certificate asks whether an order has it.
+CREATE INDEX orders_certificate ON orders (certificate_id) WHERE certificate_id IS NOT NULL;
+
+CREATE TRIGGER transition BEFORE UPDATE ON orders FOR EACH ROW
+    WHEN (OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN
+        (('pending', 'ready'), ('pending', 'invalid'), ('ready', 'valid'), ('ready', 'invalid')))
+    EXECUTE FUNCTION refuse_transition();
+
+-- Challenges are not rows: an authorization is attempted by one challenge type.
+-- An attempted one that is still pending is a job of the validation queue, and
+-- due_at is all that the queue is ordered by: a lease moves it to the lease's
+-- end, a retry to the next attempt, and a result clears it.
+CREATE TABLE authorizations (
+    id               uuid        PRIMARY KEY,
+    account_id       uuid        NOT NULL,
+    order_id         uuid, -- the order it was made for; null for a pre-authorization
+    identifier_type  text        NOT NULL CHECK (identifier_type IN ('dns', 'ip')),
+    identifier_value text        NOT NULL,
+    wildcard         boolean     NOT NULL,
+    status           text        NOT NULL
+        CHECK (status IN ('pending', 'valid', 'invalid', 'deactivated', 'expired', 'revoked')),
+    token            text        NOT NULL,
+    challenge_types  text[]      NOT NULL, -- offered, in our order
+    challenge_type   text,                 -- attempted
+    challenge_error  json,
+    validated_at     timestamptz,
+    due_at           timestamptz,
+    lease            uuid,
+    attempts         integer     NOT NULL DEFAULT 0,
+    expires_at       timestamptz NOT NULL,
+    created_at       timestamptz NOT NULL,
+    CONSTRAINT attempted_is_offered CHECK (challenge_type = ANY (challenge_types)),
+    CONSTRAINT queued_is_attempted CHECK ((due_at IS NOT NULL) = (status = 'pending' AND challenge_type IS NOT NULL)),
+    CONSTRAINT leased_is_queued CHECK (lease IS NULL OR due_at IS NOT NULL)
+) WITH (fillfactor = 80);
+
+CREATE INDEX authorizations_due ON authorizations (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX authorizations_pending_expiry ON authorizations (expires_at) WHERE status = 'pending';
+
+CREATE TRIGGER transition BEFORE UPDATE ON authorizations FOR EACH ROW
+    WHEN (OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN
+        (('pending', 'valid'), ('pending', 'invalid'), ('pending', 'deactivated'), ('pending', 'expired'),
+         ('valid', 'deactivated'), ('valid', 'expired'), ('valid', 'revoked')))
+    EXECUTE FUNCTION refuse_transition();
+
+-- Neither table of the nonces survives a crash or a fail-over of the database,
+-- and that both go together is the point: the keys are new after it, so a nonce
+-- whose redemption was forgotten is refused. Writing them waits for no disk.
+CREATE UNLOGGED TABLE nonce_keys (
+    id         bigint      PRIMARY KEY,
+    secret     bytea       NOT NULL CHECK (octet_length(secret) = 32),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Ordered by expiry, so that the sweep deletes from the left what inserts add on
+-- the right.
+CREATE UNLOGGED TABLE nonces (
+    expires_at timestamptz NOT NULL,
+    id         uuid        NOT NULL,
+    PRIMARY KEY (expires_at, id)
+);

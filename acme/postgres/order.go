@@ -1,0 +1,119 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// orderColumns is what scanOrder scans.
+const orderColumns = `o.id, o.account_id, o.status, o.identifiers, o.not_before, o.not_after, o.profile, o.replaces,
+	o.authorization_ids, o.certificate_id, o.error, o.expires_at, o.created_at`
+
+// scanOrder reads a row that begins with orderColumns; more takes what follows.
+func scanOrder(row pgx.Row, o *acme.Order, more ...any) error {
+	var notBefore, notAfter pgtype.Timestamptz
+	var replaces pgtype.Text
+	var authorizations []pgtype.UUID
+	var certificate pgtype.UUID
+	err := row.Scan(append([]any{(*[16]byte)(&o.ID), (*[16]byte)(&o.AccountID), (*string)(&o.Status), &o.Identifiers,
+		&notBefore, &notAfter, &o.Profile, &replaces, &authorizations, &certificate, &o.Error, &o.ExpiresAt, &o.CreatedAt},
+		more...)...)
+	o.NotBefore, o.NotAfter, o.Replaces = notBefore.Time, notAfter.Time, replaces.String
+	o.Authorizations, o.CertificateID = idsOf(authorizations), certificate.Bytes
+	return err
+}
+
+// Order reads an order of an account. One round trip.
+func (s *Store) Order(ctx context.Context, account, order acme.ID) (*acme.Order, error) {
+	b, o, found := &pgx.Batch{}, new(acme.Order), false
+	b.Queue(`SELECT `+orderColumns+` FROM orders o WHERE id = $1 AND account_id = $2`, uuidOf(order), uuidOf(account)).
+		QueryRow(optional(&found, func(row pgx.Row) error { return scanOrder(row, o) }))
+	if err := s.send(ctx, "read order", b); err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, notFound("order", order)
+	}
+	return o, nil
+}
+
+// createOrder adds an order of a valid account, and its new authorizations, where
+// each authorization that it uses again is the account's, valid and not expired.
+// Those are share-locked: whoever deactivates one at the same time sees the order
+// or is seen by it.
+const createOrder = `
+	WITH reused AS MATERIALIZED (
+		SELECT id FROM authorizations
+		WHERE id = ANY ($22::uuid[]) AND account_id = $2 AND status = 'valid' AND expires_at > now()
+		ORDER BY id FOR SHARE),
+	created AS (
+		INSERT INTO orders (id, account_id, status, identifiers, authorization_ids, profile, replaces,
+			not_before, not_after, error, expires_at, created_at)
+		SELECT $1::uuid, $2::uuid, $3::text, $4::json, $5::uuid[], $6::text, $7::text,
+			$8::timestamptz, $9::timestamptz, $10::json, $11::timestamptz, $12::timestamptz
+		WHERE EXISTS (SELECT FROM accounts WHERE id = $2 AND status = 'valid')
+			AND (SELECT count(*) FROM reused) = cardinality($22::uuid[])
+		RETURNING id),
+	authorized AS (
+		INSERT INTO authorizations (id, account_id, order_id, identifier_type, identifier_value, wildcard, status,
+			token, challenge_types, expires_at, created_at)
+		SELECT a.id, $2, created.id, a.type, a.value, a.wildcard, a.status,
+			a.token, string_to_array(a.offered, ','), a.expires_at, a.created_at
+		FROM created, unnest($13::uuid[], $14::text[], $15::text[], $16::boolean[], $17::text[],
+			$18::text[], $19::text[], $20::timestamptz[], $21::timestamptz[])
+			AS a (id, type, value, wildcard, status, token, offered, expires_at, created_at))
+	SELECT EXISTS (SELECT FROM created), (SELECT status FROM accounts WHERE id = $2),
+		(SELECT u.id FROM unnest($22::uuid[]) AS u (id) WHERE u.id NOT IN (SELECT id FROM reused) LIMIT 1)`
+
+// CreateOrder adds an order of a valid account with the authorizations made for
+// it. Those of the order that are not among them are used again: each must be the
+// account's, valid and not expired, or the error is a StateError that names it.
+// One round trip; the commit waits for the disk.
+func (s *Store) CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization) error {
+	var created bool
+	var account pgtype.Text
+	var unusable pgtype.UUID
+	made := columnsOf(authorizations)
+	b := &pgx.Batch{}
+	b.Queue(createOrder,
+		uuidOf(o.ID), uuidOf(o.AccountID), string(o.Status), o.Identifiers, uuidsOf(o.Authorizations), o.Profile,
+		textOf(o.Replaces), timeOf(o.NotBefore), timeOf(o.NotAfter), problemOf(o.Error), o.ExpiresAt, o.CreatedAt,
+		made.ids, made.types, made.values, made.wildcards, made.statuses, made.tokens, made.offered,
+		made.expiresAt, made.createdAt, uuidsOf(reusedBy(o, authorizations)),
+	).QueryRow(func(row pgx.Row) error { return row.Scan(&created, &account, &unusable) })
+	switch err := s.send(ctx, "create order", b); {
+	case err != nil:
+		return err
+	case created:
+		return nil
+	case !account.Valid:
+		return notFound("account", o.AccountID)
+	case account.String != string(acme.AccountValid):
+		return &acme.StateError{Object: "account", ID: o.AccountID, State: account.String}
+	case unusable.Valid:
+		return &acme.StateError{Object: "authorization", ID: unusable.Bytes, State: "not valid"}
+	default: // the account's state changed between two looks of the statement
+		return fmt.Errorf("create order: %w", acme.ErrUnavailable)
+	}
+}
+
+// reusedBy lists the authorizations of an order that are not made with it.
+func reusedBy(o *acme.Order, made []*acme.Authorization) []acme.ID {
+	return slices.DeleteFunc(slices.Clone(o.Authorizations), func(id acme.ID) bool {
+		return slices.ContainsFunc(made, func(a *acme.Authorization) bool { return a.ID == id })
+	})
+}
+
+// problemOf returns the parameter for a problem, which is null where there is none.
+func problemOf(p *acme.Problem) any {
+	if p == nil {
+		return nil
+	}
+	return p
+}

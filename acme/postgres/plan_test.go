@@ -1,0 +1,158 @@
+package postgres_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	"github.com/acme-ca/acme-ca-operator/acme/postgres"
+	"github.com/acme-ca/acme-ca-operator/acme/postgres/postgrestest"
+)
+
+// recorder keeps the statements that a store sends, each once.
+type recorder struct {
+	mu   sync.Mutex
+	sent map[string][]any
+}
+
+// TraceBatchStart is called with each batch that is sent.
+func (r *recorder) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, q := range data.Batch.QueuedQueries {
+		r.sent[q.SQL] = q.Arguments
+	}
+	return ctx
+}
+
+// TraceQueryStart is called with each statement that is sent alone: none of a method.
+func (*recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+
+// What follows is of no interest.
+func (*recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData)     {}
+func (*recorder) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (*recorder) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+
+// many is a database in which reading a whole table would be seen to.
+const many = `
+SET search_path = acme;
+INSERT INTO accounts SELECT gen_random_uuid(), 'valid', sha256(n::text::bytea), '{}', '{}', true, NULL, now()
+	FROM generate_series(1, 20000) n;
+INSERT INTO certificates SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), substr(sha256(n::text::bytea), 1, 16),
+	substr(sha256(''), 1, 16), '', now(), now(), NULL, NULL, now() FROM generate_series(1, 20000) n;
+INSERT INTO orders SELECT gen_random_uuid(), a.id, (ARRAY['pending', 'ready', 'invalid', 'invalid'])[1 + n % 4], '[]',
+	ARRAY[gen_random_uuid()], '', NULL, NULL, NULL, NULL, NULL, now(), now()
+	FROM (SELECT id, row_number() OVER () AS n FROM accounts) a, generate_series(1, 2);
+INSERT INTO authorizations SELECT gen_random_uuid(), o.account_id, o.id, 'dns', 'a.test', false, 'pending', '', '{dns-01}',
+	CASE WHEN n % 2 = 0 THEN 'dns-01' END, NULL, NULL, CASE WHEN n % 2 = 0 THEN now() + interval '1 hour' END, NULL, 0, now(), now()
+	FROM (SELECT id, account_id, row_number() OVER () AS n FROM orders) o;
+INSERT INTO nonces SELECT now(), gen_random_uuid() FROM generate_series(1, 20000);
+ANALYZE accounts; ANALYZE certificates; ANALYZE orders; ANALYZE authorizations; ANALYZE nonces`
+
+func TestNoStatementReadsAWholeTable(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.URL(t)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), many); err != nil {
+		t.Fatal(err)
+	}
+	sent := &recorder{sent: map[string][]any{}}
+	exercise(t, postgres.Traced(t, postgres.Config{URL: url}, sent))
+	if len(sent.sent) < 20 {
+		t.Fatalf("%d statements were seen; want all of the store's", len(sent.sent))
+	}
+	for sql, args := range sent.sent {
+		if sql == "BEGIN" || sql == "COMMIT" {
+			continue
+		}
+		rows, err := conn.Query(t.Context(), "EXPLAIN "+sql, args...)
+		if err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		for _, line := range lines {
+			for _, table := range []string{"accounts", "certificates", "orders", "authorizations", "nonces"} {
+				if strings.Contains(line, "Seq Scan on "+table+" ") {
+					t.Errorf("%s\nreads all of %s:\n%s", sql, table, strings.Join(lines, "\n"))
+				}
+			}
+		}
+	}
+}
+
+// exercise calls every method of a store.
+func exercise(t *testing.T, s *postgres.Store) {
+	t.Helper()
+	ctx := t.Context()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, _, err := s.CreateAccount(ctx, acmetest.NewAccount(t))
+	check(err)
+	thumbprint, err := acme.ThumbprintOf(a.Key)
+	check(err)
+	_, err = s.AccountByKey(ctx, thumbprint)
+	check(err)
+	_, err = s.UpdateContact(ctx, a.ID, nil)
+	check(err)
+	_, err = s.Authenticate(ctx, acmetest.NewNonce(t, s), a.ID)
+	check(err)
+	issuer := acmetest.NewIssuer(t, s)
+	_, err = s.Issuer(ctx, issuer)
+	check(err)
+
+	o, made := acmetest.NewOrder(a.ID, "a.test", "b.test")
+	check(s.CreateOrder(ctx, o, made))
+	var validations []*acme.Validation
+	for _, m := range made {
+		_, v, err := s.StartValidation(ctx, a.ID, m.ID, acme.DNS01, -time.Second)
+		check(err)
+		check(s.RetryValidation(ctx, v, nil, -time.Second))
+	}
+	validations, err = s.ClaimValidations(ctx, 2, time.Hour)
+	check(err)
+	for _, v := range validations {
+		_, err := s.RecordValidation(ctx, v, nil)
+		check(err)
+	}
+	valid, err := s.FinalizeOrder(ctx, acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+		func(context.Context, *acme.Order) (*acme.Certificate, error) {
+			return acmetest.NewCertificate(issuer), nil
+		})
+	check(err)
+	_, err = s.Certificate(ctx, a.ID, valid.CertificateID)
+	check(err)
+	_, err = s.Order(ctx, a.ID, o.ID)
+	check(err)
+
+	o, made = acmetest.NewOrder(a.ID, "a.test", "b.test")
+	check(s.CreateOrder(ctx, o, made))
+	_, v, err := s.StartValidation(ctx, a.ID, made[0].ID, acme.DNS01, time.Hour)
+	check(err)
+	_, err = s.RecordValidation(ctx, v, acme.Problemf(acme.Connection, "refused"))
+	check(err)
+	_, err = s.DeactivateAuthorization(ctx, a.ID, made[1].ID)
+	check(err)
+	_, err = s.Authorization(ctx, a.ID, made[1].ID)
+	check(err)
+	_, err = s.DeactivateAccount(ctx, a.ID)
+	check(err)
+}

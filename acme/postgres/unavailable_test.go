@@ -1,0 +1,143 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	"github.com/acme-ca/acme-ca-operator/acme/postgres"
+	"github.com/acme-ca/acme-ca-operator/acme/postgres/postgrestest"
+)
+
+// ownServer starts a server that the test may mistreat.
+func ownServer(t *testing.T) *postgrestest.Server {
+	t.Helper()
+	server, err := postgrestest.Start(t.Context(), postgrestest.Options{Fsync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
+func TestACrashOfTheDatabaseIsUnavailableAndThenOver(t *testing.T) {
+	t.Parallel()
+	server := ownServer(t)
+	store := postgrestest.Open(t, postgres.Config{URL: server.URL(t)})
+	account, _, err := store.CreateAccount(t.Context(), acmetest.NewAccount(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, made := acmetest.NewReadyOrder(account.ID, "a.test")
+	if err := store.CreateOrder(t.Context(), o, made); err != nil {
+		t.Fatal(err)
+	}
+	issuer, nonce := acmetest.NewIssuer(t, store), acmetest.NewNonce(t, store)
+
+	// The server dies while the certificate is being made.
+	f := acme.Finalization{AccountID: account.ID, OrderID: o.ID}
+	_, err = store.FinalizeOrder(t.Context(), f, func(context.Context, *acme.Order) (*acme.Certificate, error) {
+		return acmetest.NewCertificate(issuer), server.Kill()
+	})
+	wantUnavailable(t, "finalize", err)
+	wantUnavailable(t, "ping", store.Ping(t.Context()))
+	_, _, err = store.CreateAccount(t.Context(), acmetest.NewAccount(t))
+	wantUnavailable(t, "create account", err)
+	_, err = store.NonceKeys(t.Context())
+	wantUnavailable(t, "nonce keys", err)
+
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.RedeemNonce(t.Context(), nonce); !errors.Is(err, acme.ErrNonceKeyGone) {
+		t.Errorf("a nonce from before the crash: error %v; want that its key is gone", err)
+	}
+	valid, err := store.FinalizeOrder(t.Context(), f, func(context.Context, *acme.Order) (*acme.Certificate, error) {
+		return acmetest.NewCertificate(issuer), nil
+	})
+	if err != nil || valid.Status != acme.OrderValid {
+		t.Errorf("order %v, error %v; want it valid", valid, err)
+	}
+}
+
+func TestADatabaseThatDoesNotAnswerIsUnavailableInTime(t *testing.T) {
+	t.Parallel()
+	server := ownServer(t)
+	store := postgrestest.Open(t, postgres.Config{URL: server.URL(t)})
+	if err := store.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	err := store.Ping(ctx)
+	wantUnavailable(t, "ping", err)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v; want that it is the caller's deadline too", err)
+	}
+	if err := server.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Ping(t.Context()); err != nil {
+		t.Errorf("after the pause: %v", err)
+	}
+}
+
+func TestWhatTheCallerCancelledIsNotUnavailable(t *testing.T) {
+	t.Parallel()
+	store := postgrestest.New(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := store.Ping(ctx)
+	if !errors.Is(err, context.Canceled) || errors.Is(err, acme.ErrUnavailable) {
+		t.Errorf("error %v; want that it was cancelled, and nothing else", err)
+	}
+}
+
+func TestAServerThatHangsDoesNotKeepAnOrderLocked(t *testing.T) {
+	t.Parallel()
+	store := postgrestest.Open(t, postgres.Config{URL: postgrestest.URL(t), StatementTimeout: 300 * time.Millisecond})
+	account, _, err := store.CreateAccount(t.Context(), acmetest.NewAccount(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, made := acmetest.NewReadyOrder(account.ID, "a.test")
+	if err := store.CreateOrder(t.Context(), o, made); err != nil {
+		t.Fatal(err)
+	}
+	issuer, f := acmetest.NewIssuer(t, store), acme.Finalization{AccountID: account.ID, OrderID: o.ID}
+	issue := func(context.Context, *acme.Order) (*acme.Certificate, error) {
+		return acmetest.NewCertificate(issuer), nil
+	}
+	_, err = store.FinalizeOrder(t.Context(), f, func(ctx context.Context, _ *acme.Order) (*acme.Certificate, error) {
+		// The lock is given up under this one, which hangs until another has issued.
+		for {
+			_, err := store.FinalizeOrder(ctx, f, issue)
+			if err == nil {
+				return acmetest.NewCertificate(issuer), nil
+			}
+			wantUnavailable(t, "finalize while it is locked", err)
+		}
+	})
+	if err == nil {
+		t.Error("the one that hung: no error")
+	}
+}
+
+// wantUnavailable checks that err says so.
+func wantUnavailable(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, acme.ErrUnavailable) {
+		t.Errorf("%s: error %v; want that it is unavailable", what, err)
+	}
+}
