@@ -1,0 +1,120 @@
+package acmetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// Authorization reads an authorization of an account, as it was recorded.
+func (m *Memory) Authorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, err := m.authorizationOf(account, authorization)
+	if err != nil {
+		return nil, err
+	}
+	return cloneAuthorization(&a.Authorization), nil
+}
+
+// authorizationOf returns an authorization of an account.
+func (m *Memory) authorizationOf(account, id acme.ID) (*memoryAuthorization, error) {
+	a, found := m.authorizations[id]
+	if !found || a.AccountID != account {
+		return nil, notFound("authorization", id)
+	}
+	return a, nil
+}
+
+// stateError returns the error for a change that the state did not allow.
+func (a *memoryAuthorization) stateError() error {
+	state := string(a.Status)
+	if (a.Status == acme.AuthorizationPending || a.Status == acme.AuthorizationValid) && !a.ExpiresAt.After(time.Now()) {
+		state = string(acme.AuthorizationExpired)
+	}
+	return &acme.StateError{Object: "authorization", ID: a.ID, State: state}
+}
+
+// DeactivateAuthorization gives up a pending or valid authorization that has not
+// expired; the unfinished orders that need it become invalid.
+func (m *Memory) DeactivateAuthorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	needs := func(o *memoryOrder) bool {
+		return o.AccountID == account && slices.Contains(o.Authorizations, authorization)
+	}
+	defer m.lockOrders(needs)()
+	a, err := m.authorizationOf(account, authorization)
+	if err != nil {
+		return nil, err
+	}
+	open := a.Status == acme.AuthorizationPending || a.Status == acme.AuthorizationValid
+	if !open || !a.ExpiresAt.After(time.Now()) {
+		return nil, a.stateError()
+	}
+	if c := a.Challenge(a.attempted); c != nil && a.Status == acme.AuthorizationPending {
+		c.Status = acme.ChallengeInvalid
+	}
+	a.Status, a.lease, a.dueAt = acme.AuthorizationDeactivated, acme.ID{}, time.Time{}
+	problem := acme.Problemf(acme.Unauthorized, "an authorization of the order was deactivated")
+	for _, o := range m.orders {
+		if needs(o) {
+			o.invalidate(problem)
+		}
+	}
+	return cloneAuthorization(&a.Authorization), nil
+}
+
+// StartValidation takes a challenge from pending to processing and leases the
+// validation to the caller.
+func (m *Memory) StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType, lease time.Duration) (*acme.Authorization, *acme.Validation, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, err := m.authorizationOf(account, authorization)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := a.Challenge(t)
+	switch {
+	case c == nil:
+		return nil, nil, fmt.Errorf("challenge %q of authorization %s: %w", acme.Excerpt(string(t)), authorization, acme.ErrNotFound)
+	case c.Status != acme.ChallengePending:
+		return cloneAuthorization(&a.Authorization), nil, nil
+	case a.Status != acme.AuthorizationPending || a.attempted != "" || !a.ExpiresAt.After(time.Now()):
+		return nil, nil, a.stateError()
+	}
+	c.Status, a.attempted = acme.ChallengeProcessing, t
+	v := m.lease(a, acme.NewID(), lease)
+	return cloneAuthorization(&a.Authorization), v, nil
+}
+
+// lease counts an attempt of an authorization and gives it to the holder of mark.
+func (m *Memory) lease(a *memoryAuthorization, mark acme.ID, lease time.Duration) *acme.Validation {
+	a.lease, a.dueAt = mark, time.Now().Add(lease)
+	a.attempts++
+	v := &acme.Validation{
+		AuthorizationID: a.ID, AccountID: a.AccountID, Identifier: a.Identifier, Wildcard: a.Wildcard,
+		Type: a.attempted, Token: a.Token, Attempt: a.attempts, Lease: mark,
+	}
+	if holder := m.accounts[a.AccountID]; holder != nil {
+		v.Thumbprint, _ = acme.ThumbprintOf(holder.Key) // CreateAccount did it before
+	}
+	return v
+}
+
+// cloneAuthorization copies an authorization.
+func cloneAuthorization(a *acme.Authorization) *acme.Authorization {
+	clone := *a
+	clone.Challenges = slices.Clone(a.Challenges)
+	return &clone
+}

@@ -1,0 +1,106 @@
+package acmetest
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// ClaimValidations leases up to limit validations that are due to the caller,
+// those that are due for longest first.
+func (m *Memory) ClaimValidations(ctx context.Context, limit int, lease time.Duration) ([]*acme.Validation, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var due []*memoryAuthorization
+	now := time.Now()
+	for _, a := range m.authorizations {
+		if !a.dueAt.IsZero() && !a.dueAt.After(now) {
+			due = append(due, a)
+		}
+	}
+	slices.SortFunc(due, func(a, b *memoryAuthorization) int { return a.dueAt.Compare(b.dueAt) })
+	var claimed []*acme.Validation
+	mark := acme.NewID()
+	for _, a := range due[:min(limit, len(due))] {
+		claimed = append(claimed, m.lease(a, mark, lease))
+	}
+	return claimed, nil
+}
+
+// RecordValidation ends a validation whose lease v still has, and takes the order
+// to ready or invalid with it.
+func (m *Memory) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem) (acme.Challenge, error) {
+	if err := ctx.Err(); err != nil {
+		return acme.Challenge{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, err := m.leased(v)
+	if err != nil {
+		return acme.Challenge{}, err
+	}
+	c := a.Challenge(a.attempted)
+	c.Error, a.lease, a.dueAt = storedProblem(problem), acme.ID{}, time.Time{}
+	if problem == nil {
+		a.Status, c.Status, c.ValidatedAt = acme.AuthorizationValid, acme.ChallengeValid, stored(time.Now())
+	} else {
+		a.Status, c.Status = acme.AuthorizationInvalid, acme.ChallengeInvalid
+	}
+	m.settle(m.orders[a.OrderID], problem)
+	return *c, nil
+}
+
+// settle takes a pending order to ready, once all its authorizations are valid, or
+// to invalid with the problem of the one that failed.
+func (m *Memory) settle(o *memoryOrder, problem *acme.Problem) {
+	switch {
+	case o == nil || o.Status != acme.OrderPending:
+	case problem != nil:
+		o.invalidate(problem)
+	case !slices.ContainsFunc(o.Authorizations, func(id acme.ID) bool {
+		a := m.authorizations[id]
+		return a == nil || a.Status != acme.AuthorizationValid
+	}):
+		o.Status = acme.OrderReady
+	}
+}
+
+// RetryValidation gives the lease of v back; the validation is due after the given
+// time.
+func (m *Memory) RetryValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, after time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, err := m.leased(v)
+	if err != nil {
+		return err
+	}
+	a.lease, a.dueAt = acme.ID{}, time.Now().Add(after)
+	if problem == nil {
+		a.attempts--
+	} else {
+		a.Challenge(a.attempted).Error = storedProblem(problem)
+	}
+	return nil
+}
+
+// leased returns the authorization whose lease v has.
+func (m *Memory) leased(v *acme.Validation) (*memoryAuthorization, error) {
+	a, err := m.authorizationOf(v.AccountID, v.AuthorizationID)
+	switch {
+	case err != nil:
+		return nil, err
+	case a.Status != acme.AuthorizationPending:
+		return nil, a.stateError()
+	case a.lease != v.Lease || a.lease.IsZero():
+		return nil, &acme.StateError{Object: "authorization", ID: a.ID, State: "leased to another"}
+	}
+	return a, nil
+}

@@ -1,0 +1,310 @@
+package acmetest
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+var orderTests = []storeTest{
+	{"an order and its authorizations are read back as they were created", func(t *testing.T, s Store) {
+		a := addAccount(t, s)
+		o, authorizations := NewOrder(a.ID, "*.example.test", "a.example.test")
+		o.Replaces, o.NotBefore, o.NotAfter = "aki.serial", now(), now().Add(time.Minute)
+		add(t, s, o, authorizations)
+		if diff := cmp.Diff(o, mustOrder(t, s, o)); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+		for _, want := range authorizations {
+			if diff := cmp.Diff(want, mustAuthorization(t, s, a.ID, want.ID)); diff != "" {
+				t.Errorf("authorization (-want +got):\n%s", diff)
+			}
+		}
+	}},
+	{"an order for an address is one", func(t *testing.T, s Store) {
+		o, authorizations := NewOrder(addAccount(t, s).ID, "192.0.2.1")
+		o.Identifiers[0].Type, authorizations[0].Identifier.Type = acme.IP, acme.IP
+		add(t, s, o, authorizations)
+		if diff := cmp.Diff(o, mustOrder(t, s, o)); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+	}},
+	{"an order that no account made is refused", func(t *testing.T, s Store) {
+		o, authorizations := NewOrder(acme.NewID(), "a.test")
+		wantError(t, s.CreateOrder(t.Context(), o, authorizations), acme.ErrNotFound)
+	}},
+	{"an order of a deactivated account is refused, with its authorizations", func(t *testing.T, s Store) {
+		a := addAccount(t, s)
+		if _, err := s.DeactivateAccount(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+		o, authorizations := NewOrder(a.ID, "a.test")
+		wantState(t, s.CreateOrder(t.Context(), o, authorizations), "account", "deactivated")
+		_, err := s.Authorization(t.Context(), a.ID, authorizations[0].ID)
+		wantError(t, err, acme.ErrNotFound)
+	}},
+	{"an order and its authorizations are found by their account only", func(t *testing.T, s Store) {
+		a, other := addAccount(t, s), addAccount(t, s)
+		o, authorizations := NewOrder(a.ID, "a.test")
+		add(t, s, o, authorizations)
+		_, err := s.Order(t.Context(), other.ID, o.ID)
+		wantError(t, err, acme.ErrNotFound)
+		_, err = s.Order(t.Context(), a.ID, acme.NewID())
+		wantError(t, err, acme.ErrNotFound)
+		_, err = s.Authorization(t.Context(), other.ID, authorizations[0].ID)
+		wantError(t, err, acme.ErrNotFound)
+		_, err = s.Authorization(t.Context(), a.ID, acme.NewID())
+		wantError(t, err, acme.ErrNotFound)
+	}},
+	{"an order uses a valid authorization again", func(t *testing.T, s Store) {
+		a := addAccount(t, s)
+		first, made := NewReadyOrder(a.ID, "a.test")
+		add(t, s, first, made)
+		second, _ := NewReadyOrder(a.ID, "a.test")
+		second.Authorizations = first.Authorizations
+		add(t, s, second, nil)
+		if diff := cmp.Diff(second, mustOrder(t, s, second)); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+	}},
+	{"an order does not use an authorization again that it may not", func(t *testing.T, s Store) {
+		a, other := addAccount(t, s), addAccount(t, s)
+		pending, made := NewOrder(a.ID, "pending.test")
+		add(t, s, pending, made)
+		foreign, made := NewReadyOrder(other.ID, "foreign.test")
+		add(t, s, foreign, made)
+		expired, made := NewReadyOrder(a.ID, "expired.test")
+		made[0].ExpiresAt = now().Add(-time.Minute)
+		add(t, s, expired, made)
+		for _, from := range []*acme.Order{pending, foreign, expired} {
+			o, _ := NewReadyOrder(a.ID, "a.test")
+			o.Authorizations = from.Authorizations
+			wantState(t, s.CreateOrder(t.Context(), o, nil), "authorization", "not valid")
+		}
+	}},
+}
+
+// finalize finalizes an order with a certificate of the issuer.
+func finalize(t testing.TB, s Store, o *acme.Order, issuer acme.IssuerID) (*acme.Order, error) {
+	t.Helper()
+	return s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: o.AccountID, OrderID: o.ID, Key: acme.Thumbprint{1}},
+		func(context.Context, *acme.Order) (*acme.Certificate, error) { return NewCertificate(issuer), nil })
+}
+
+// finalized returns a valid order.
+func finalized(t testing.TB, s Store, issuer acme.IssuerID, account acme.ID) *acme.Order {
+	t.Helper()
+	o, made := NewReadyOrder(account, "valid.test")
+	add(t, s, o, made)
+	valid, err := finalize(t, s, o, issuer)
+	if err != nil {
+		t.Fatalf("FinalizeOrder: %v", err)
+	}
+	return valid
+}
+
+// refusesToIssue fails a test in which it is called.
+func refusesToIssue(t *testing.T) acme.IssueFunc {
+	return func(context.Context, *acme.Order) (*acme.Certificate, error) {
+		t.Error("issue was called")
+		return nil, errors.New("not to be called")
+	}
+}
+
+var finalizationTests = []storeTest{
+	{"a ready order becomes valid with the certificate that was issued", func(t *testing.T, s Store) {
+		issuer, a := NewIssuer(t, s), addAccount(t, s)
+		o, made := NewReadyOrder(a.ID, "a.test", "b.test")
+		add(t, s, o, made)
+		want := NewCertificate(issuer)
+		got, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+			func(_ context.Context, given *acme.Order) (*acme.Certificate, error) {
+				if diff := cmp.Diff(o, given); diff != "" {
+					t.Errorf("order given to issue (-want +got):\n%s", diff)
+				}
+				return want, nil
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Status, o.CertificateID = acme.OrderValid, want.ID
+		for _, got := range []*acme.Order{got, mustOrder(t, s, o)} {
+			if diff := cmp.Diff(o, got); diff != "" {
+				t.Errorf("order (-want +got):\n%s", diff)
+			}
+		}
+		want.AccountID, want.OrderID = a.ID, o.ID
+		c, err := s.Certificate(t.Context(), a.ID, want.ID)
+		if diff := cmp.Diff(want, c); err != nil || diff != "" {
+			t.Errorf("error %v, certificate (-want +got):\n%s", err, diff)
+		}
+	}},
+	{"a certificate without an ID or a time gets them", func(t *testing.T, s Store) {
+		issuer, a := NewIssuer(t, s), addAccount(t, s)
+		o, made := NewReadyOrder(a.ID, "a.test")
+		add(t, s, o, made)
+		c := NewCertificate(issuer)
+		c.ID, c.IssuedAt = acme.ID{}, time.Time{}
+		valid, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+			func(context.Context, *acme.Order) (*acme.Certificate, error) { return c, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Certificate(t.Context(), a.ID, valid.CertificateID)
+		if err != nil || got.IssuedAt.IsZero() {
+			t.Errorf("certificate %v, error %v; want one with a time", got, err)
+		}
+	}},
+	{"a certificate is found by its account only", func(t *testing.T, s Store) {
+		a, other := addAccount(t, s), addAccount(t, s)
+		valid := finalized(t, s, NewIssuer(t, s), a.ID)
+		_, err := s.Certificate(t.Context(), other.ID, valid.CertificateID)
+		wantError(t, err, acme.ErrNotFound)
+		_, err = s.Certificate(t.Context(), a.ID, acme.NewID())
+		wantError(t, err, acme.ErrNotFound)
+	}},
+	{"a valid order is returned, and nothing is issued", func(t *testing.T, s Store) {
+		valid := finalized(t, s, NewIssuer(t, s), addAccount(t, s).ID)
+		again, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: valid.AccountID, OrderID: valid.ID}, refusesToIssue(t))
+		if diff := cmp.Diff(valid, again); err != nil || diff != "" {
+			t.Errorf("error %v, order (-want +got):\n%s", err, diff)
+		}
+	}},
+	{"of 50 that finalize an order at once, one issues and all get its certificate", func(t *testing.T, s Store) {
+		issuer, a := NewIssuer(t, s), addAccount(t, s)
+		o, made := NewReadyOrder(a.ID, "a.test")
+		add(t, s, o, made)
+		var issued atomic.Int32
+		certificates := make([]acme.ID, 50)
+		atOnce(len(certificates), func(i int) {
+			got, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+				func(context.Context, *acme.Order) (*acme.Certificate, error) {
+					issued.Add(1)
+					return NewCertificate(issuer), nil
+				})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			certificates[i] = got.CertificateID
+		})
+		if n := issued.Load(); n != 1 {
+			t.Errorf("issued %d times; want once", n)
+		}
+		for _, id := range certificates {
+			if id != certificates[0] || id.IsZero() {
+				t.Fatalf("certificates %s and %s; want one", id, certificates[0])
+			}
+		}
+	}},
+	{"an error of issue is returned and leaves the order ready", func(t *testing.T, s Store) {
+		issuer, a := NewIssuer(t, s), addAccount(t, s)
+		o, made := NewReadyOrder(a.ID, "a.test")
+		add(t, s, o, made)
+		broken := errors.New("the key is away")
+		_, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+			func(context.Context, *acme.Order) (*acme.Certificate, error) { return nil, broken })
+		if err != broken { //nolint:errorlint // as it is
+			t.Errorf("error %v; want that of issue as it is", err)
+		}
+		if diff := cmp.Diff(o, mustOrder(t, s, o)); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+		if _, err := finalize(t, s, o, issuer); err != nil {
+			t.Errorf("the next attempt: %v", err)
+		}
+	}},
+	{"a certificate of an issuer that is not registered is refused, and the order stays ready", func(t *testing.T, s Store) {
+		o, made := NewReadyOrder(addAccount(t, s).ID, "a.test")
+		add(t, s, o, made)
+		if _, err := finalize(t, s, o, acme.IssuerID{1}); err == nil {
+			t.Error("no error")
+		}
+		if got := mustOrder(t, s, o); got.Status != acme.OrderReady {
+			t.Errorf("order is %s; want it ready", got.Status)
+		}
+	}},
+	{"a serial is never recorded twice", func(t *testing.T, s Store) {
+		issuer, a := NewIssuer(t, s), addAccount(t, s)
+		c := NewCertificate(issuer)
+		var err error
+		for range 2 {
+			o, made := NewReadyOrder(a.ID, "a.test")
+			add(t, s, o, made)
+			again := *c
+			again.ID = acme.NewID()
+			_, err = s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+				func(context.Context, *acme.Order) (*acme.Certificate, error) { return &again, nil })
+		}
+		if err == nil {
+			t.Error("no error the second time")
+		}
+	}},
+	{"an order that is not ready is not finalized", func(t *testing.T, s Store) {
+		a := addAccount(t, s)
+		pending, made := NewOrder(a.ID, "a.test")
+		add(t, s, pending, made)
+		f := acme.Finalization{AccountID: a.ID, OrderID: pending.ID}
+		_, err := s.FinalizeOrder(t.Context(), f, refusesToIssue(t))
+		wantState(t, err, "order", "pending")
+		if _, err := s.DeactivateAuthorization(t.Context(), a.ID, made[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.FinalizeOrder(t.Context(), f, refusesToIssue(t))
+		wantState(t, err, "order", "invalid")
+	}},
+	{"an order that has expired is not finalized", func(t *testing.T, s Store) {
+		o, made := NewReadyOrder(addAccount(t, s).ID, "a.test")
+		o.ExpiresAt = now().Add(-time.Second)
+		add(t, s, o, made)
+		_, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: o.AccountID, OrderID: o.ID}, refusesToIssue(t))
+		wantState(t, err, "order", "expired")
+	}},
+	{"an order is finalized by its account only", func(t *testing.T, s Store) {
+		o, made := NewReadyOrder(addAccount(t, s).ID, "a.test")
+		add(t, s, o, made)
+		_, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: addAccount(t, s).ID, OrderID: o.ID}, refusesToIssue(t))
+		wantError(t, err, acme.ErrNotFound)
+		_, err = s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: o.AccountID, OrderID: acme.NewID()}, refusesToIssue(t))
+		wantError(t, err, acme.ErrNotFound)
+	}},
+	{"the key of an account, its own or another's, is not certified", func(t *testing.T, s Store) {
+		a, other := addAccount(t, s), addAccount(t, s)
+		o, made := NewReadyOrder(a.ID, "a.test")
+		add(t, s, o, made)
+		for _, holder := range []*acme.Account{a, other} {
+			key, err := acme.ThumbprintOf(holder.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID, Key: key}, refusesToIssue(t))
+			wantError(t, err, acme.ErrKeyInUse)
+		}
+	}},
+	{"a deactivation and a finalization at once leave nothing ready", func(t *testing.T, s Store) {
+		issuer, a := NewIssuer(t, s), addAccount(t, s)
+		o, made := NewReadyOrder(a.ID, "a.test")
+		add(t, s, o, made)
+		var issued error
+		atOnce(2, func(i int) {
+			if i == 0 {
+				_, issued = finalize(t, s, o, issuer)
+			} else if _, err := s.DeactivateAccount(t.Context(), a.ID); err != nil {
+				t.Error(err)
+			}
+		})
+		want := acme.OrderValid
+		if issued != nil {
+			want = acme.OrderInvalid
+		}
+		if got := mustOrder(t, s, o); got.Status != want {
+			t.Errorf("order is %s, error %v; want it %s", got.Status, issued, want)
+		}
+	}},
+}
