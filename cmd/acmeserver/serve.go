@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/acme-ca/acme-ca-operator/acme/config"
+	"github.com/acme-ca/acme-ca-operator/acme/issuance"
+	"github.com/acme-ca/acme-ca-operator/acme/postgres"
+)
+
+// serve is the command that the operator's Deployment runs.
+func serve(ctx context.Context, flags *flag.FlagSet, args []string) error {
+	path := flags.String("config", "", "the configuration `file`, in YAML (required)")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if *path == "" {
+		return errors.New("--config is missing: name the configuration file")
+	}
+	c, err := config.Read(*path)
+	if err != nil {
+		return err
+	}
+	ca, err := readAuthority(&c.CertificateAuthority)
+	if err != nil {
+		return err
+	}
+	log, registry := newLogger(slog.LevelInfo), newRegistry()
+	db, err := databaseConfig(c.Database)
+	if err != nil {
+		return err
+	}
+	db.Logger, db.Registerer = log, registry
+	store, err := postgres.New(ctx, db)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return (&service{config: c, store: store, keys: ca, log: log, registry: registry}).run(ctx)
+}
+
+// newRegistry returns a registry with the metrics of the process.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// authorityKeys is what certificates are signed with.
+type authorityKeys struct {
+	chain, roots []*x509.Certificate
+	signer       crypto.Signer
+}
+
+// readAuthority reads the files of an authority.
+func readAuthority(c *config.CertificateAuthority) (authorityKeys, error) {
+	var keys authorityKeys
+	var err error
+	if keys.chain, err = readCertificates("certificateAuthority.certificateFile", c.CertificateFile); err != nil {
+		return keys, err
+	}
+	if keys.roots, err = readCertificates("certificateAuthority.rootsFile", c.RootsFile); err != nil {
+		return keys, err
+	}
+	data, err := os.ReadFile(c.KeyFile)
+	if err != nil {
+		return keys, fmt.Errorf("certificateAuthority.keyFile: %w", err)
+	}
+	if keys.signer, err = issuance.ParseKey(data); err != nil {
+		return keys, fmt.Errorf("certificateAuthority.keyFile %s: %w", c.KeyFile, err)
+	}
+	return keys, nil
+}
+
+// readCertificates reads a file of certificates in PEM.
+func readCertificates(field, path string) ([]*x509.Certificate, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+	certificates, err := issuance.ParseCertificates(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", field, path, err)
+	}
+	return certificates, nil
+}
+
+// databaseConfig reads the files of a database connection.
+func databaseConfig(c *config.Database) (postgres.Config, error) {
+	url, err := os.ReadFile(c.URLFile)
+	if err != nil {
+		return postgres.Config{}, fmt.Errorf("database.urlFile: %w", err)
+	}
+	db := postgres.Config{
+		URL: strings.TrimSpace(string(url)), Schema: c.Schema, MaxConnections: int32(c.MaxConnections), //nolint:gosec // bounded by the config
+	}
+	if c.RootCAsFile != "" {
+		if db.RootCAs, err = os.ReadFile(c.RootCAsFile); err != nil {
+			return postgres.Config{}, fmt.Errorf("database.rootCAsFile: %w", err)
+		}
+	}
+	return db, nil
+}
