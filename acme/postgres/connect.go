@@ -113,6 +113,15 @@ func secure(c *pgconn.Config, rootCAs []byte) error {
 	return nil
 }
 
+// checkRoots returns the pool of the certificates in PEM.
+func checkRoots(pem []byte) (*x509.CertPool, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("database root certificates: no certificate in PEM")
+	}
+	return roots, nil
+}
+
 // address names a host and port.
 func address(host string, port uint16) string { return fmt.Sprintf("%s:%d", host, port) }
 

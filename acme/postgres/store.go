@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -180,12 +179,3 @@ func timeOf(t time.Time) pgtype.Timestamptz { return pgtype.Timestamptz{Time: t,
 
 // textOf returns the parameter for a text, which is null where the text is empty.
 func textOf(s string) pgtype.Text { return pgtype.Text{String: s, Valid: s != ""} }
-
-// checkRoots returns the pool of the certificates in PEM.
-func checkRoots(pem []byte) (*x509.CertPool, error) {
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, errors.New("database root certificates: no certificate in PEM")
-	}
-	return roots, nil
-}
