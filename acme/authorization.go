@@ -39,6 +39,15 @@ type Authorization struct {
 	CreatedAt  time.Time
 }
 
+// Named returns the identifier as an order names it: with the wildcard prefix, if
+// it was made for that.
+func (a *Authorization) Named() Identifier {
+	if !a.Wildcard {
+		return a.Identifier
+	}
+	return Identifier{Type: a.Identifier.Type, Value: wildcardPrefix + a.Identifier.Value}
+}
+
 // Challenge returns the challenge of the type t, or nil.
 func (a *Authorization) Challenge(t ChallengeType) *Challenge {
 	for i := range a.Challenges {

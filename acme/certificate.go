@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"slices"
 	"time"
 )
 
@@ -41,6 +42,31 @@ type Certificate struct {
 	// RevocationReason is a CRLReason of RFC 5280 §5.3.1.
 	RevocationReason int
 	IssuedAt         time.Time
+}
+
+// Revocation is an entry of a CRL (RFC 5280 §5.3).
+type Revocation struct {
+	Serial    Serial
+	RevokedAt time.Time
+	Reason    int
+}
+
+// RevocationState is what a CRL of an issuer is made of.
+type RevocationState struct {
+	// AsOf is the store's time when it was read: the CRL's thisUpdate and, in
+	// milliseconds, its number, which so only ever grows (RFC 5280 §5.2.3).
+	AsOf time.Time
+	// Revoked lists the revoked certificates that have not expired, by serial.
+	Revoked []Revocation
+}
+
+// Same reports whether two states list the same revocations.
+func (s RevocationState) Same(t RevocationState) bool { return slices.Equal(s.Revoked, t.Revoked) }
+
+// CRL is a signed certificate revocation list.
+type CRL struct {
+	DER                    []byte
+	ThisUpdate, NextUpdate time.Time
 }
 
 // Issuer is an issuing certificate with the chains that lead from it to a root.

@@ -95,6 +95,8 @@ type Problem struct {
 	Algorithms []string
 	// RetryAfter tells when to come back; 0 says nothing. It is sent as a header.
 	RetryAfter time.Duration
+	// Location is sent as a header: the object that stands in the way.
+	Location string
 	// Link is sent as a header `Link: <…>; rel="help"`, where it is not empty.
 	Link string
 }

@@ -34,6 +34,7 @@ type Memory struct {
 	authorizations map[acme.ID]*memoryAuthorization
 	certificates   map[acme.ID]*acme.Certificate
 	issuers        map[acme.IssuerID]*acme.Issuer
+	crls           map[acme.IssuerID]acme.CRL
 	nonces         map[acme.Nonce]struct{}
 	keys           []memoryKey // the newest first
 }
@@ -66,6 +67,7 @@ func NewMemory() *Memory {
 		orders:         map[acme.ID]*memoryOrder{},
 		authorizations: map[acme.ID]*memoryAuthorization{},
 		certificates:   map[acme.ID]*acme.Certificate{},
+		crls:           map[acme.IssuerID]acme.CRL{},
 		issuers:        map[acme.IssuerID]*acme.Issuer{},
 		nonces:         map[acme.Nonce]struct{}{},
 	}

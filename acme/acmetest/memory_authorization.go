@@ -41,6 +41,48 @@ func (a *memoryAuthorization) stateError() error {
 	return &acme.StateError{Object: "authorization", ID: a.ID, State: state}
 }
 
+// CreateAuthorization adds a pre-authorization of a valid account.
+func (m *Memory) CreateAuthorization(ctx context.Context, a *acme.Authorization) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.validAccount(a.AccountID); err != nil {
+		return err
+	}
+	kept := &memoryAuthorization{Authorization: *cloneAuthorization(a)}
+	kept.OrderID, kept.ExpiresAt, kept.CreatedAt = acme.ID{}, stored(a.ExpiresAt), stored(a.CreatedAt)
+	m.authorizations[a.ID] = kept
+	return nil
+}
+
+// ValidAuthorizations returns valid authorizations of an account: for each of the
+// identifiers the one that lasts longest, of those made after a time that last
+// until another.
+func (m *Memory) ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time) ([]*acme.Authorization, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var held []*acme.Authorization
+	for _, id := range identifiers {
+		var best *memoryAuthorization
+		for _, a := range m.authorizations {
+			fits := a.AccountID == account && a.Status == acme.AuthorizationValid && a.Named() == id &&
+				!a.CreatedAt.Before(madeAfter) && a.ExpiresAt.After(lastUntil)
+			if fits && (best == nil || a.ExpiresAt.After(best.ExpiresAt)) {
+				best = a
+			}
+		}
+		if best != nil {
+			held = append(held, cloneAuthorization(&best.Authorization))
+		}
+	}
+	return held, nil
+}
+
 // DeactivateAuthorization gives up a pending or valid authorization that has not
 // expired; the unfinished orders that need it become invalid.
 func (m *Memory) DeactivateAuthorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error) {

@@ -1,6 +1,7 @@
 package acmetest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -60,6 +61,9 @@ func (m *Memory) CreateOrder(ctx context.Context, o *acme.Order, authorizations 
 			return &acme.StateError{Object: "authorization", ID: id, State: "not valid"}
 		}
 	}
+	if o.Replaces != "" && m.replaced(o.Replaces) {
+		return &acme.StateError{Object: "certificate", State: "replaced"}
+	}
 	if m.orders[o.ID] != nil {
 		return fmt.Errorf("order %s is there already", o.ID)
 	}
@@ -74,6 +78,34 @@ func (m *Memory) CreateOrder(ctx context.Context, o *acme.Order, authorizations 
 		m.authorizations[a.ID] = kept
 	}
 	return nil
+}
+
+// replaced reports whether an order that is not invalid replaces a certificate.
+func (m *Memory) replaced(renewal string) bool {
+	for _, o := range m.orders {
+		if o.Replaces == renewal && o.Status != acme.OrderInvalid {
+			return true
+		}
+	}
+	return false
+}
+
+// UnfinishedOrders lists the pending and ready orders of an account, by ID.
+func (m *Memory) UnfinishedOrders(ctx context.Context, account, after acme.ID, limit int) ([]acme.ID, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []acme.ID
+	for _, o := range m.orders {
+		unfinished := (o.Status == acme.OrderPending || o.Status == acme.OrderReady) && o.ExpiresAt.After(time.Now())
+		if o.AccountID == account && unfinished && bytes.Compare(o.ID[:], after[:]) > 0 {
+			ids = append(ids, o.ID)
+		}
+	}
+	slices.SortFunc(ids, func(a, b acme.ID) int { return bytes.Compare(a[:], b[:]) })
+	return ids[:min(len(ids), limit)], nil
 }
 
 // usable reports whether an order may use an authorization again.

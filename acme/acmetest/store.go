@@ -49,6 +49,9 @@ func TestStore(t *testing.T, newStore func(t *testing.T) Store) {
 		{"validations", validationTests},
 		{"leases", leaseTests},
 		{"issuers", issuerTests},
+		{"keys", keyChangeTests},
+		{"revocations", revocationTests},
+		{"reuse", reuseTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()

@@ -77,6 +77,71 @@ func (s *Store) Authorization(ctx context.Context, account, authorization acme.I
 	return a, nil
 }
 
+// CreateAuthorization adds a pre-authorization of a valid account (RFC 8555
+// §7.4.1). One round trip; the commit waits for the disk.
+func (s *Store) CreateAuthorization(ctx context.Context, a *acme.Authorization) error {
+	c := columnsOf([]*acme.Authorization{a})
+	b := &pgx.Batch{}
+	var created bool
+	var account pgtype.Text
+	b.Queue(`
+		INSERT INTO authorizations (id, account_id, identifier_type, identifier_value, wildcard, status,
+			token, challenge_types, expires_at, created_at)
+		SELECT $1::uuid, $2::uuid, $3::text, $4::text, $5::boolean, $6::text, $7::text, string_to_array($8::text, ','),
+			$9::timestamptz, $10::timestamptz
+		WHERE EXISTS (SELECT FROM accounts WHERE id = $2 AND status = 'valid')`,
+		c.ids[0], uuidOf(a.AccountID), c.types[0], c.values[0], c.wildcards[0], c.statuses[0], c.tokens[0], c.offered[0],
+		c.expiresAt[0], c.createdAt[0]).Exec(changed(&created))
+	b.Queue(`SELECT (SELECT status FROM accounts WHERE id = $1)`, uuidOf(a.AccountID)).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&account) })
+	if err := s.send(ctx, "create authorization", b); err != nil {
+		return err
+	}
+	switch {
+	case created:
+		return nil
+	case !account.Valid:
+		return notFound("account", a.AccountID)
+	default:
+		return &acme.StateError{Object: "account", ID: a.AccountID, State: account.String}
+	}
+}
+
+// ValidAuthorizations returns the valid authorizations of an account for the
+// identifiers that were made after a time and last until another: for each the one
+// that lasts longest. One round trip.
+func (s *Store) ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time) ([]*acme.Authorization, error) {
+	types, values, wildcards := make([]string, len(identifiers)), make([]string, len(identifiers)), make([]bool, len(identifiers))
+	for i, id := range identifiers {
+		types[i], values[i], wildcards[i] = string(id.Type), id.Base().Value, id.IsWildcard()
+	}
+	b := &pgx.Batch{}
+	var held []*acme.Authorization
+	b.Queue(`
+		SELECT `+authorizationColumns+`
+		FROM unnest($2::text[], $3::text[], $4::boolean[]) AS wanted (type, value, wildcard),
+		LATERAL (
+			SELECT * FROM authorizations
+			WHERE account_id = $1 AND status = 'valid' AND identifier_value = wanted.value AND identifier_type = wanted.type
+				AND wildcard = wanted.wildcard AND created_at >= $5 AND expires_at > $6
+			ORDER BY expires_at DESC LIMIT 1) a`,
+		uuidOf(account), types, values, wildcards, madeAfter, lastUntil).
+		Query(func(rows pgx.Rows) error {
+			for rows.Next() {
+				a := new(acme.Authorization)
+				if err := scanAuthorization(rows, a); err != nil {
+					return err
+				}
+				held = append(held, a)
+			}
+			return rows.Err()
+		})
+	if err := s.send(ctx, "read valid authorizations", b); err != nil {
+		return nil, err
+	}
+	return held, nil
+}
+
 // DeactivateAuthorization gives up a pending or valid authorization that has not
 // expired; the unfinished orders that need it become invalid (RFC 8555 §7.5.2).
 // One round trip; the commit waits for the disk. It looks through the unfinished

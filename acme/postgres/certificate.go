@@ -9,13 +9,15 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
+// selectCertificate reads what scanCertificate scans.
+const selectCertificate = `
+	SELECT id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at
+	FROM certificates `
+
 // Certificate reads a certificate of an account. One round trip.
 func (s *Store) Certificate(ctx context.Context, account, certificate acme.ID) (*acme.Certificate, error) {
 	b, c, found := &pgx.Batch{}, new(acme.Certificate), false
-	b.Queue(`
-		SELECT id, account_id, order_id, serial, issuer_id, der, not_before, not_after,
-			revoked_at, revocation_reason, issued_at
-		FROM certificates WHERE id = $1 AND account_id = $2`, uuidOf(certificate), uuidOf(account)).
+	b.Queue(selectCertificate+`WHERE id = $1 AND account_id = $2`, uuidOf(certificate), uuidOf(account)).
 		QueryRow(optional(&found, func(row pgx.Row) error { return scanCertificate(row, c) }))
 	if err := s.send(ctx, "read certificate", b); err != nil {
 		return nil, err

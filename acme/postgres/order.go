@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
@@ -41,6 +43,25 @@ func (s *Store) Order(ctx context.Context, account, order acme.ID) (*acme.Order,
 		return nil, notFound("order", order)
 	}
 	return o, nil
+}
+
+// UnfinishedOrders lists the pending and ready orders of an account by ID, those
+// after the given one. One round trip.
+func (s *Store) UnfinishedOrders(ctx context.Context, account, after acme.ID, limit int) ([]acme.ID, error) {
+	b := &pgx.Batch{}
+	var ids []pgtype.UUID
+	b.Queue(`
+		SELECT id FROM orders
+		WHERE account_id = $1 AND status IN ('pending', 'ready') AND id > $2 AND expires_at > now()
+		ORDER BY id LIMIT $3`, uuidOf(account), pgtype.UUID{Bytes: after, Valid: true}, limit).
+		Query(func(rows pgx.Rows) (err error) {
+			ids, err = pgx.CollectRows(rows, pgx.RowTo[pgtype.UUID])
+			return err
+		})
+	if err := s.send(ctx, "list orders", b); err != nil {
+		return nil, err
+	}
+	return idsOf(ids), nil
 }
 
 // createOrder adds an order of a valid account, and its new authorizations, where
@@ -87,7 +108,10 @@ func (s *Store) CreateOrder(ctx context.Context, o *acme.Order, authorizations [
 		made.ids, made.types, made.values, made.wildcards, made.statuses, made.tokens, made.offered,
 		made.expiresAt, made.createdAt, uuidsOf(reusedBy(o, authorizations)),
 	).QueryRow(func(row pgx.Row) error { return row.Scan(&created, &account, &unusable) })
+	var refused *pgconn.PgError
 	switch err := s.send(ctx, "create order", b); {
+	case errors.As(err, &refused) && refused.ConstraintName == "orders_replaces":
+		return &acme.StateError{Object: "certificate", State: "replaced"}
 	case err != nil:
 		return err
 	case created:

@@ -15,6 +15,7 @@ type accountJSON struct {
 	Status               acme.AccountStatus `json:"status"`
 	Contact              []string           `json:"contact,omitempty"`
 	TermsOfServiceAgreed bool               `json:"termsOfServiceAgreed,omitempty"`
+	Orders               string             `json:"orders"`
 }
 
 // newAccountJSON is the payload of newAccount (RFC 8555 §7.3).
@@ -55,7 +56,7 @@ func (s *Server) newAccount(r *request) (*response, error) {
 	if err != nil || !created {
 		return s.existingAccount(r, account, err)
 	}
-	return &response{status: http.StatusCreated, location: r.base.account(account.ID), body: accountBody(account)}, nil
+	return &response{status: http.StatusCreated, location: r.base.account(account.ID), body: r.base.accountBody(account)}, nil
 }
 
 // accountOf makes the account that a newAccount asks for.
@@ -86,7 +87,7 @@ func (s *Server) existingAccount(r *request, account *acme.Account, err error) (
 	if account.Status != acme.AccountValid {
 		return nil, unauthorized("the account with this key is %s", account.Status)
 	}
-	return &response{location: r.base.account(account.ID), body: accountBody(account)}, nil
+	return &response{location: r.base.account(account.ID), body: r.base.accountBody(account)}, nil
 }
 
 // account reads, updates or deactivates the requester's account (RFC 8555
@@ -100,7 +101,7 @@ func (s *Server) account(r *request) (*response, error) {
 		return nil, unauthorized("this account belongs to another key")
 	}
 	if r.isPostAsGet() {
-		return &response{body: accountBody(r.account)}, nil
+		return &response{body: r.base.accountBody(r.account)}, nil
 	}
 	var payload struct {
 		Status  acme.AccountStatus `json:"status"`
@@ -128,12 +129,12 @@ func (s *Server) account(r *request) (*response, error) {
 	case err != nil:
 		return nil, err
 	}
-	return &response{body: accountBody(account)}, nil
+	return &response{body: r.base.accountBody(account)}, nil
 }
 
 // accountBody returns the wire form of an account.
-func accountBody(a *acme.Account) accountJSON {
-	return accountJSON{Status: a.Status, Contact: a.Contact, TermsOfServiceAgreed: a.TermsOfServiceAgreed}
+func (b base) accountBody(a *acme.Account) accountJSON {
+	return accountJSON{Status: a.Status, Contact: a.Contact, TermsOfServiceAgreed: a.TermsOfServiceAgreed, Orders: b.orders(a.ID)}
 }
 
 // The bounds of contacts.

@@ -63,11 +63,11 @@ func (s *Server) issuerOf(ctx context.Context, id acme.IssuerID) (*acme.Issuer, 
 // issuer gives an issuing certificate in DER to whoever follows the AIA of a
 // certificate (RFC 5280 §4.2.2.1).
 func (s *Server) issuer(r *request) (*response, error) {
-	raw, err := hex.DecodeString(r.path("issuer"))
-	if err != nil || len(raw) != len(acme.IssuerID{}) {
-		return nil, notFound("no such issuer")
+	id, err := issuerID(r.path("issuer"))
+	if err != nil {
+		return nil, err
 	}
-	issuer, err := s.issuerOf(r.ctx, acme.IssuerID(raw))
+	issuer, err := s.issuerOf(r.ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +75,15 @@ func (s *Server) issuer(r *request) (*response, error) {
 		status: http.StatusOK, body: issuer.Chains[0][0], contentType: "application/pkix-cert", // RFC 2585 §4
 		cacheable: "public, max-age=86400",
 	}, nil
+}
+
+// issuerID reads an issuer's name in a path.
+func issuerID(text string) (acme.IssuerID, error) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(acme.IssuerID{}) {
+		return acme.IssuerID{}, notFound("no such issuer")
+	}
+	return acme.IssuerID(raw), nil
 }
 
 // encodeChain returns a certificate and its chain as application/pem-certificate-chain.

@@ -2,12 +2,16 @@ package server
 
 import "net/http"
 
-// directoryJSON is the directory object (RFC 8555 §7.1.1).
+// directoryJSON is the directory object (RFC 8555 §7.1.1, RFC 9773 §4).
 type directoryJSON struct {
-	NewNonce   string   `json:"newNonce"`
-	NewAccount string   `json:"newAccount"`
-	NewOrder   string   `json:"newOrder"`
-	Meta       metaJSON `json:"meta"`
+	NewNonce    string   `json:"newNonce"`
+	NewAccount  string   `json:"newAccount"`
+	NewOrder    string   `json:"newOrder"`
+	NewAuthz    string   `json:"newAuthz,omitempty"`
+	RevokeCert  string   `json:"revokeCert"`
+	KeyChange   string   `json:"keyChange"`
+	RenewalInfo string   `json:"renewalInfo"`
+	Meta        metaJSON `json:"meta"`
 }
 
 // metaJSON is its metadata, with that of draft-ietf-acme-profiles §3.
@@ -22,19 +26,24 @@ type metaJSON struct {
 // directory tells where everything is.
 func (s *Server) directory(r *request) (*response, error) {
 	m := s.config.Meta
-	return &response{
-		cacheable: "public, max-age=60", // long enough for a burst, short enough for a change of profiles
-		body: directoryJSON{
-			NewNonce:   r.base.to(newNoncePath),
-			NewAccount: r.base.to(newAccountPath),
-			NewOrder:   r.base.to(newOrderPath),
-			Meta: metaJSON{
-				TermsOfService: m.TermsOfService, Website: m.Website, CAAIdentities: m.CAAIdentities,
-				ExternalAccountRequired: s.config.ExternalAccounts.Required,
-				Profiles:                s.config.Issuer.Profiles(),
-			},
+	d := directoryJSON{
+		NewNonce:    r.base.to(newNoncePath),
+		NewAccount:  r.base.to(newAccountPath),
+		NewOrder:    r.base.to(newOrderPath),
+		RevokeCert:  r.base.to(revokeCertPath),
+		KeyChange:   r.base.to(keyChangePath),
+		RenewalInfo: r.base.to(renewalPath),
+		Meta: metaJSON{
+			TermsOfService: m.TermsOfService, Website: m.Website, CAAIdentities: m.CAAIdentities,
+			ExternalAccountRequired: s.config.ExternalAccounts.Required,
+			Profiles:                s.config.Issuer.Profiles(),
 		},
-	}, nil
+	}
+	if s.config.AuthorizationReuse > 0 {
+		d.NewAuthz = r.base.to(newAuthzPath)
+	}
+	// Long enough for a burst, short enough for a change of profiles.
+	return &response{cacheable: "public, max-age=60", body: d}, nil
 }
 
 // newNonce gives a nonce, and nothing else (RFC 8555 §7.2). No round trip.

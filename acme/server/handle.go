@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -23,6 +24,7 @@ type request struct {
 	base   base            // that links start with
 	method string
 	path   func(name string) string // the value of a wildcard of the route's path
+	query  func() url.Values
 
 	// The rest is of POSTs only.
 	account *acme.Account    // byAccount: a valid account
@@ -75,7 +77,7 @@ func (s *Server) handler(rt route) http.Handler {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(hr.Context(), s.config.RequestTimeout)
 		defer cancel()
-		r := &request{ctx: ctx, base: s.baseOf(hr), method: hr.Method, path: hr.PathValue}
+		r := &request{ctx: ctx, base: s.baseOf(hr), method: hr.Method, path: hr.PathValue, query: hr.URL.Query}
 		resp, err := s.serve(rt, r, hr, w)
 		problem := s.problemOf(err)
 		if problem != nil {
@@ -132,7 +134,7 @@ const unavailableRetry = 5 * time.Second
 
 // problemResponse returns the answer for a problem.
 func problemResponse(p *acme.Problem) *response {
-	resp := &response{status: p.HTTPStatus(), body: p, retryAfter: p.RetryAfter}
+	resp := &response{status: p.HTTPStatus(), body: p, retryAfter: p.RetryAfter, location: p.Location}
 	if p.Link != "" {
 		resp.links = append(resp.links, link(p.Link, "help"))
 	}

@@ -56,14 +56,14 @@ func (s *Server) authenticate(rt route, r *request, hr *http.Request, w http.Res
 		return err
 	}
 	header := &jws.Signatures[0].Protected
-	if err := checkURL(header, r.base.url+hr.URL.EscapedPath()); err != nil {
+	if err := checkURL(header, r.base.url+hr.URL.RequestURI()); err != nil {
 		return err
 	}
 	nonce, err := s.openNonce(r.ctx, header.Nonce)
 	if err != nil {
 		return err
 	}
-	if rt.auth == byKey {
+	if rt.auth == byKey || (rt.auth == byEither && header.JSONWebKey != nil) {
 		return s.authenticateKey(r, jws, nonce)
 	}
 	return s.authenticateAccount(r, jws, nonce)

@@ -29,6 +29,7 @@ func (s *Server) baseOf(r *http.Request) base {
 func (b base) to(path string) string              { return b.url + path }
 func (b base) account(id acme.ID) string          { return b.url + accountPath + id.String() }
 func (b base) order(id acme.ID) string            { return b.url + orderPath + id.String() }
+func (b base) orders(account acme.ID) string      { return b.account(account) + ordersSuffix }
 func (b base) finalize(id acme.ID) string         { return b.order(id) + finalizeSuffix }
 func (b base) authorization(id acme.ID) string    { return b.url + authzPath + id.String() }
 func (b base) certificate(id acme.ID) string      { return b.url + certPath + id.String() }

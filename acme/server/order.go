@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -15,6 +16,7 @@ type orderJSON struct {
 	NotBefore      string            `json:"notBefore,omitempty"`
 	NotAfter       string            `json:"notAfter,omitempty"`
 	Profile        string            `json:"profile,omitempty"`
+	Replaces       string            `json:"replaces,omitempty"`
 	Error          *acme.Problem     `json:"error,omitempty"`
 	Authorizations []string          `json:"authorizations"`
 	Finalize       string            `json:"finalize"`
@@ -27,9 +29,12 @@ type newOrderJSON struct {
 	NotBefore   string                         `json:"notBefore"`
 	NotAfter    string                         `json:"notAfter"`
 	Profile     string                         `json:"profile"`
+	Replaces    string                         `json:"replaces"`
 }
 
-// newOrder makes an order and its authorizations. Two round trips, one commit.
+// newOrder makes an order and its authorizations. Two round trips, one commit; one
+// more round trip where it replaces a certificate, and one where authorizations
+// are used again.
 func (s *Server) newOrder(r *request) (*response, error) {
 	var payload newOrderJSON
 	if err := r.decode(&payload); err != nil {
@@ -39,8 +44,10 @@ func (s *Server) newOrder(r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	authorizations := s.authorizationsFor(order)
-	if err := s.config.Store.CreateOrder(r.ctx, order, authorizations); err != nil {
+	if err := s.checkReplaces(r, order); err != nil {
+		return nil, err
+	}
+	if err := s.createOrder(r, order); err != nil {
 		return nil, err
 	}
 	return &response{status: http.StatusCreated, location: r.base.order(order.ID), body: s.orderBody(r, order)}, nil
@@ -55,7 +62,7 @@ func (s *Server) orderOf(r *request, payload *newOrderJSON) (*acme.Order, error)
 	now := s.config.Now()
 	order := &acme.Order{
 		ID: acme.NewID(), AccountID: r.account.ID, Status: acme.OrderPending, Identifiers: identifiers,
-		Profile: payload.Profile, ExpiresAt: now.Add(s.config.OrderLifetime), CreatedAt: now,
+		Profile: payload.Profile, Replaces: payload.Replaces, ExpiresAt: now.Add(s.config.OrderLifetime), CreatedAt: now,
 	}
 	if order.Profile == "" {
 		order.Profile = s.config.Issuer.DefaultProfile()
@@ -131,32 +138,92 @@ func (s *Server) challengesFor(id acme.Identifier) []acme.ChallengeType {
 	return types
 }
 
-// authorizationsFor makes the authorizations of a new order and enters them in it.
-// Those of a trusted account are valid from the start, and so is the order ready.
-func (s *Server) authorizationsFor(o *acme.Order) []*acme.Authorization {
-	authorizations := make([]*acme.Authorization, 0, len(o.Identifiers))
+// createOrder stores an order with its authorizations: those that it may use
+// again, and new ones for the rest.
+func (s *Server) createOrder(r *request, o *acme.Order) error {
+	reusable, err := s.reusable(r, o)
+	if err != nil {
+		return err
+	}
+	err = s.config.Store.CreateOrder(r.ctx, o, s.authorize(o, reusable))
+	var state *acme.StateError
+	if errors.As(err, &state) && state.Object == "authorization" {
+		// One that was to be used again was given up meanwhile: prove all anew.
+		o.ID, o.Status, o.Authorizations = acme.NewID(), acme.OrderPending, nil
+		err = s.config.Store.CreateOrder(r.ctx, o, s.authorize(o, nil))
+	}
+	switch {
+	case errors.As(err, &state) && state.Object == "account":
+		return unauthorized("the account is %s", state.State)
+	case errors.As(err, &state) && state.Object == "certificate":
+		return acme.Problemf(acme.AlreadyReplaced, "replaces: the certificate %s is being replaced, or was, by another order", o.Replaces)
+	}
+	return err
+}
+
+// reusable returns the authorizations that an order may use again, by identifier.
+// An order does not outlive any of them.
+func (s *Server) reusable(r *request, o *acme.Order) (map[acme.Identifier]*acme.Authorization, error) {
+	if s.config.Trusted || s.config.AuthorizationReuse == 0 {
+		return nil, nil
+	}
+	now := s.config.Now()
+	held, err := s.config.Store.ValidAuthorizations(r.ctx, o.AccountID, o.Identifiers, now.Add(-s.config.AuthorizationReuse), now.Add(minReuse))
+	if err != nil {
+		return nil, err
+	}
+	byIdentifier := make(map[acme.Identifier]*acme.Authorization, len(held))
+	for _, a := range held {
+		byIdentifier[a.Named()] = a
+		if a.ExpiresAt.Before(o.ExpiresAt) {
+			o.ExpiresAt = a.ExpiresAt
+		}
+	}
+	return byIdentifier, nil
+}
+
+// minReuse is how long an authorization must still last to be used again: time
+// enough to finalize.
+const minReuse = time.Hour
+
+// authorize enters the authorizations of a new order in it and returns those that
+// are new. Where all are valid the order is ready.
+func (s *Server) authorize(o *acme.Order, reusable map[acme.Identifier]*acme.Authorization) []*acme.Authorization {
+	var created []*acme.Authorization
+	pending := false
 	for _, id := range o.Identifiers {
-		a := &acme.Authorization{
-			ID: acme.NewID(), AccountID: o.AccountID, OrderID: o.ID, Identifier: id.Base(), Wildcard: id.IsWildcard(),
-			Status: acme.AuthorizationPending, Token: acme.NewToken(), ExpiresAt: o.ExpiresAt, CreatedAt: o.CreatedAt,
+		a, ok := reusable[id]
+		if !ok {
+			a = s.newAuthorization(id, o)
+			created = append(created, a)
 		}
-		if s.config.Trusted {
-			// Clients expect a challenge in every authorization; that of one which is
-			// valid says nothing but that.
-			a.Status = acme.AuthorizationValid
-			a.Challenges = []acme.Challenge{{Type: trustedChallenge(id), Status: acme.ChallengeValid, ValidatedAt: o.CreatedAt}}
-		} else {
-			for _, t := range s.challengesFor(id) {
-				a.Challenges = append(a.Challenges, acme.Challenge{Type: t, Status: acme.ChallengePending})
-			}
-		}
-		authorizations = append(authorizations, a)
+		pending = pending || a.Status == acme.AuthorizationPending
 		o.Authorizations = append(o.Authorizations, a.ID)
 	}
-	if s.config.Trusted {
+	if !pending {
 		o.Status = acme.OrderReady
 	}
-	return authorizations
+	return created
+}
+
+// newAuthorization makes an authorization for an order; that of a trusted account
+// is valid from the start.
+func (s *Server) newAuthorization(id acme.Identifier, o *acme.Order) *acme.Authorization {
+	a := &acme.Authorization{
+		ID: acme.NewID(), AccountID: o.AccountID, OrderID: o.ID, Identifier: id.Base(), Wildcard: id.IsWildcard(),
+		Status: acme.AuthorizationPending, Token: acme.NewToken(), ExpiresAt: o.ExpiresAt, CreatedAt: o.CreatedAt,
+	}
+	if s.config.Trusted {
+		// Clients expect a challenge in every authorization; that of one which is
+		// valid says nothing but that.
+		a.Status = acme.AuthorizationValid
+		a.Challenges = []acme.Challenge{{Type: trustedChallenge(id), Status: acme.ChallengeValid, ValidatedAt: o.CreatedAt}}
+		return a
+	}
+	for _, t := range s.challengesFor(id) {
+		a.Challenges = append(a.Challenges, acme.Challenge{Type: t, Status: acme.ChallengePending})
+	}
+	return a
 }
 
 // trustedChallenge returns the type shown in a trusted account's authorization.
@@ -199,7 +266,7 @@ func (s *Server) order(r *request) (*response, error) {
 func (s *Server) orderBody(r *request, o *acme.Order) orderJSON {
 	body := orderJSON{
 		Status: o.Status, Expires: formatTime(o.ExpiresAt), Identifiers: o.Identifiers,
-		NotBefore: formatTime(o.NotBefore), NotAfter: formatTime(o.NotAfter), Profile: o.Profile, Error: o.Error,
+		NotBefore: formatTime(o.NotBefore), NotAfter: formatTime(o.NotAfter), Profile: o.Profile, Replaces: o.Replaces, Error: o.Error,
 		Authorizations: make([]string, len(o.Authorizations)), Finalize: r.base.finalize(o.ID),
 	}
 	if (o.Status == acme.OrderPending || o.Status == acme.OrderReady) && !o.ExpiresAt.After(s.config.Now()) {

@@ -49,6 +49,9 @@ type Config struct {
 	ExternalAccounts ExternalAccounts
 	// MaxIdentifiers bounds the identifiers of an order; default 100.
 	MaxIdentifiers int
+	// AuthorizationReuse is how old a valid authorization may be that a new order
+	// uses again, so that its identifier is not proved once more; 0 for never.
+	AuthorizationReuse time.Duration
 	// OrderLifetime is the time from newOrder to finalize; default a week.
 	OrderLifetime time.Duration
 	// ValidationWait is how long the answer to a challenge waits for the result,
@@ -81,6 +84,7 @@ type Server struct {
 	metrics *metrics
 	mux     *http.ServeMux
 	issuers sync.Map // acme.IssuerID → *acme.Issuer
+	crls    crlCache
 }
 
 // authentication is how a route's requests prove who they are from.
@@ -90,6 +94,7 @@ const (
 	anyone    authentication = iota // GET or HEAD, no JWS
 	byKey                           // JWS with jwk: whoever holds the key (RFC 8555 §6.2)
 	byAccount                       // JWS with kid: a valid account
+	byEither                        // JWS with kid or jwk: revokeCert (RFC 8555 §7.6)
 )
 
 // route is one row of the route table.
@@ -105,13 +110,19 @@ const (
 	newNoncePath   = "/new-nonce"
 	newAccountPath = "/new-account"
 	newOrderPath   = "/new-order"
+	newAuthzPath   = "/new-authz"
+	keyChangePath  = "/key-change"
+	revokeCertPath = "/revoke-cert"
+	renewalPath    = "/renewal-info"
 	accountPath    = "/account/"
 	orderPath      = "/order/"
+	ordersSuffix   = "/orders"
 	finalizeSuffix = "/finalize"
 	authzPath      = "/authorization/"
 	challengePath  = "/challenge/"
 	certPath       = "/certificate/"
 	issuerPath     = "/issuer/"
+	crlPath        = "/crl/"
 )
 
 // routes is the whole of what is served to ACME clients.
@@ -120,7 +131,12 @@ var routes = []route{
 	{newNoncePath, anyone, (*Server).newNonce},
 	{newAccountPath, byKey, (*Server).newAccount},
 	{newOrderPath, byAccount, (*Server).newOrder},
+	{newAuthzPath, byAccount, (*Server).newAuthz},
+	{keyChangePath, byAccount, (*Server).keyChange},
+	{revokeCertPath, byEither, (*Server).revokeCert},
+	{renewalPath + "/{renewal}", anyone, (*Server).renewalInfo},
 	{accountPath + "{id}", byAccount, (*Server).account},
+	{accountPath + "{id}" + ordersSuffix, byAccount, (*Server).orders},
 	{orderPath + "{id}", byAccount, (*Server).order},
 	{orderPath + "{id}" + finalizeSuffix, byAccount, (*Server).finalize},
 	{authzPath + "{id}", byAccount, (*Server).authorization},
@@ -133,6 +149,7 @@ var routes = []route{
 // it is signed itself, and a client that fetched it over TLS would need it first.
 var distribution = []route{
 	{issuerPath + "{issuer}", anyone, (*Server).issuer},
+	{crlPath + "{issuer}", anyone, (*Server).crl},
 }
 
 // New returns a server.
@@ -183,7 +200,7 @@ func (s *Server) muxOf(table []route) *http.ServeMux {
 }
 
 // Distribution returns the handler for what certificates refer to by plain HTTP:
-// issuing certificates.
+// issuing certificates and CRLs.
 func (s *Server) Distribution() http.Handler { return s.muxOf(distribution) }
 
 // setDefault gives a field that was left out its default.

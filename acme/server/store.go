@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
@@ -43,6 +45,10 @@ type AccountStore interface {
 	AccountByKey(ctx context.Context, key acme.Thumbprint) (*acme.Account, error)
 	// UpdateContact replaces the contacts of a valid account.
 	UpdateContact(ctx context.Context, account acme.ID, contact []string) (*acme.Account, error)
+	// ChangeKey replaces the key of a valid account whose key is the old one (RFC
+	// 8555 §7.3.5). Where another account has the new key, the error is
+	// [acme.ErrKeyInUse] and the account returned is that one.
+	ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbprint, key *jose.JSONWebKey) (*acme.Account, error)
 	// DeactivateAccount ends a valid account and makes its unfinished orders
 	// invalid (RFC 8555 §7.3.6).
 	DeactivateAccount(ctx context.Context, account acme.ID) (*acme.Account, error)
@@ -50,9 +56,15 @@ type AccountStore interface {
 
 // OrderStore keeps orders (RFC 8555 §7.4).
 type OrderStore interface {
-	// CreateOrder adds an order with the authorizations made for it.
+	// CreateOrder adds an order with the authorizations made for it. Those that it
+	// names and that are not among them are used again. An order that replaces a
+	// certificate for which there is such an order already, which is not invalid, is
+	// a StateError of the certificate (RFC 9773 §5).
 	CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization) error
 	Order(ctx context.Context, account, order acme.ID) (*acme.Order, error)
+	// UnfinishedOrders lists the pending and ready orders of an account, by ID, that
+	// come after the given one (RFC 8555 §7.1.2.1).
+	UnfinishedOrders(ctx context.Context, account, after acme.ID, limit int) ([]acme.ID, error)
 	// FinalizeOrder takes a ready order that has not expired to valid, with the
 	// certificate that issue returns, while nobody else can: the order is locked
 	// from the check to the commit. An order that is valid already is returned as
@@ -71,6 +83,12 @@ type (
 // AuthorizationStore keeps authorizations, their challenges and the queue of
 // validations (RFC 8555 §7.5).
 type AuthorizationStore interface {
+	// CreateAuthorization adds a pre-authorization of a valid account (RFC 8555 §7.4.1).
+	CreateAuthorization(ctx context.Context, a *acme.Authorization) error
+	// ValidAuthorizations returns the valid authorizations of an account for the
+	// identifiers that were made after a time and last until another: at most one
+	// for each, the one that lasts longest.
+	ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time) ([]*acme.Authorization, error)
 	Authorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error)
 	// StartValidation takes a challenge of a pending authorization from pending to
 	// processing and leases the validation to the caller for the given time. Where
@@ -82,8 +100,19 @@ type AuthorizationStore interface {
 	DeactivateAuthorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error)
 }
 
-// CertificateStore reads what FinalizeOrder recorded.
+// CertificateStore reads what FinalizeOrder recorded, and revokes it.
 type CertificateStore interface {
+	// CertificateBySerial reads a certificate of whichever account.
+	CertificateBySerial(ctx context.Context, serial acme.Serial) (*acme.Certificate, error)
+	// RevokeCertificate revokes a certificate, once.
+	RevokeCertificate(ctx context.Context, certificate acme.ID, reason int) error
+	// Revocations returns what a CRL of an issuer lists now.
+	Revocations(ctx context.Context, issuer acme.IssuerID) (acme.RevocationState, error)
+	// SaveCRL keeps the last CRL of an issuer, for when its key is gone; one that is
+	// older than that kept changes nothing.
+	SaveCRL(ctx context.Context, issuer acme.IssuerID, crl acme.CRL) error
+	// CRL returns the CRL kept.
+	CRL(ctx context.Context, issuer acme.IssuerID) (acme.CRL, error)
 	Certificate(ctx context.Context, account, certificate acme.ID) (*acme.Certificate, error)
 	// Issuer returns an issuer with its chains, which never change.
 	Issuer(ctx context.Context, id acme.IssuerID) (*acme.Issuer, error)
@@ -113,6 +142,10 @@ type Issuer interface {
 	CheckRequest(der []byte, identifiers []acme.Identifier) (*x509.CertificateRequest, error)
 	// Issue signs a certificate for an order with the key of a checked request.
 	Issue(ctx context.Context, o *acme.Order, request *x509.CertificateRequest) (*acme.Certificate, error)
+	// ID names the issuing certificate.
+	ID() acme.IssuerID
+	// SignCRL signs a CRL of the issuing certificate.
+	SignCRL(ctx context.Context, s acme.RevocationState) (acme.CRL, error)
 	// Profiles returns the description of each profile by its name.
 	Profiles() map[string]string
 	// DefaultProfile names the profile of an order that asks for none.

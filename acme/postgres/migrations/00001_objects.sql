@@ -72,6 +72,9 @@ CREATE TABLE certificates (
 -- Signatures and keys do not compress: do not try at each insert.
 ALTER TABLE certificates ALTER COLUMN der SET STORAGE EXTERNAL;
 
+-- What CRLs list.
+CREATE INDEX certificates_revoked ON certificates (issuer_id, serial) WHERE revoked_at IS NOT NULL;
+
 -- A certificate is a fact. Only its revocation is added, once.
 CREATE TRIGGER facts BEFORE UPDATE ON certificates FOR EACH ROW
     WHEN (OLD.revoked_at IS NOT NULL
@@ -101,6 +104,8 @@ CREATE TABLE orders (
 -- Both indexes have only what is unfinished, however many orders there were.
 CREATE INDEX orders_unfinished_account ON orders (account_id, id) WHERE status IN ('pending', 'ready');
 CREATE INDEX orders_unfinished_expiry ON orders (expires_at) WHERE status IN ('pending', 'ready');
+-- A certificate is replaced by one order only, unless that failed (RFC 9773 §5).
+CREATE UNIQUE INDEX orders_replaces ON orders (replaces) WHERE replaces IS NOT NULL AND status <> 'invalid';
 -- Deleting a certificate asks whether an order has it.
 CREATE INDEX orders_certificate ON orders (certificate_id) WHERE certificate_id IS NOT NULL;
 
@@ -140,11 +145,22 @@ CREATE TABLE authorizations (
 CREATE INDEX authorizations_due ON authorizations (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX authorizations_pending_expiry ON authorizations (expires_at) WHERE status = 'pending';
 
+-- Orders that use authorizations again, and revocation by who holds them all.
+CREATE INDEX authorizations_valid ON authorizations (account_id, identifier_value, expires_at) WHERE status = 'valid';
+
 CREATE TRIGGER transition BEFORE UPDATE ON authorizations FOR EACH ROW
     WHEN (OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN
         (('pending', 'valid'), ('pending', 'invalid'), ('pending', 'deactivated'), ('pending', 'expired'),
          ('valid', 'deactivated'), ('valid', 'expired'), ('valid', 'revoked')))
     EXECUTE FUNCTION refuse_transition();
+
+-- The last CRL of each issuer, for when its key is gone.
+CREATE TABLE crls (
+    issuer_id   bytea       PRIMARY KEY CHECK (octet_length(issuer_id) = 16),
+    der         bytea       NOT NULL,
+    this_update timestamptz NOT NULL,
+    next_update timestamptz NOT NULL
+);
 
 -- Neither table of the nonces survives a crash or a fail-over of the database,
 -- and that both go together is the point: the keys are new after it, so a nonce
