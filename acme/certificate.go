@@ -15,14 +15,16 @@ type Serial [16]byte
 // String returns the serial in lower-case hexadecimal.
 func (s Serial) String() string { return hex.EncodeToString(s[:]) }
 
-// IssuerID names an issuing certificate: the first half of the SHA-256 of its
-// DER. It stands in URLs of every certificate, hence no more than is needed to
-// tell our own issuers apart.
+// IssuerID names an issuer: the first half of the SHA-256 of its subject and its
+// public key. It stands in URLs of every certificate, hence no more than is needed
+// to tell our own issuers apart. A certificate of the issuer's that is renewed for
+// the same key is the same issuer: what was signed before chains to it, and one
+// CRL is good for all.
 type IssuerID [16]byte
 
-// IssuerIDOf returns the name of an issuing certificate.
+// IssuerIDOf returns the name of the issuer whose certificate it is.
 func IssuerIDOf(issuer *x509.Certificate) IssuerID {
-	sum := sha256.Sum256(issuer.Raw)
+	sum := sha256.Sum256(slices.Concat(issuer.RawSubject, issuer.RawSubjectPublicKeyInfo))
 	return IssuerID(sum[:16])
 }
 

@@ -48,7 +48,8 @@ func (s *Server) certificate(r *request) (*response, error) {
 	return resp, nil
 }
 
-// issuerOf returns an issuer; it is read once, since it never changes.
+// issuerOf returns an issuer; it is read once. Of one whose certificate is renewed
+// meanwhile the older chain is served until this replica is replaced, too.
 func (s *Server) issuerOf(ctx context.Context, id acme.IssuerID) (*acme.Issuer, error) {
 	if v, ok := s.issuers.Load(id); ok {
 		return v.(*acme.Issuer), nil

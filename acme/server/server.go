@@ -77,7 +77,7 @@ type Meta struct {
 }
 
 // Server is the ACME server. It is safe for concurrent use and has no state of
-// its own but caches of what never changes: any number of replicas may share a Store.
+// its own but caches of what does not change while it runs: any number of replicas may share a Store.
 type Server struct {
 	config  Config
 	bases   []base

@@ -114,7 +114,8 @@ type CertificateStore interface {
 	// CRL returns the CRL kept.
 	CRL(ctx context.Context, issuer acme.IssuerID) (acme.CRL, error)
 	Certificate(ctx context.Context, account, certificate acme.ID) (*acme.Certificate, error)
-	// Issuer returns an issuer with its chains, which never change.
+	// Issuer returns an issuer with its chains, which change only where a server
+	// starts with a renewed certificate of it.
 	Issuer(ctx context.Context, id acme.IssuerID) (*acme.Issuer, error)
 }
 
