@@ -3,6 +3,7 @@ package acme
 import (
 	"encoding/base32"
 	"fmt"
+	"log/slog"
 
 	"github.com/google/uuid"
 )
@@ -41,6 +42,9 @@ func ParseID(s string) (ID, error) {
 
 // String returns the text form: 26 characters of 0-9 and a-v.
 func (id ID) String() string { return idEncoding.EncodeToString(id[:]) }
+
+// LogValue logs an ID as its text.
+func (id ID) LogValue() slog.Value { return slog.StringValue(id.String()) }
 
 // IsZero reports whether id names nothing.
 func (id ID) IsZero() bool { return id == ID{} }

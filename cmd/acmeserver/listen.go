@@ -105,7 +105,13 @@ func serveFaces(ctx context.Context, log *slog.Logger, s shutdown, faces []face)
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	for _, srv := range servers {
-		g.Go(func() error { return srv.Shutdown(stopCtx) })
+		g.Go(func() error {
+			err := srv.Shutdown(stopCtx)
+			if errors.Is(err, context.DeadlineExceeded) { // what is left has had its time
+				return srv.Close()
+			}
+			return err
+		})
 	}
 	return g.Wait()
 }
