@@ -1,0 +1,134 @@
+package conformance
+
+import (
+	"context"
+	"crypto"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	legoacme "github.com/go-acme/lego/v5/acme"
+	"github.com/go-acme/lego/v5/certcrypto"
+	"github.com/go-acme/lego/v5/certificate"
+	"github.com/go-acme/lego/v5/challenge/dns01"
+	"github.com/go-acme/lego/v5/challenge/http01"
+	"github.com/go-acme/lego/v5/challenge/tlsalpn01"
+	"github.com/go-acme/lego/v5/lego"
+	legolog "github.com/go-acme/lego/v5/log"
+	"github.com/go-acme/lego/v5/registration"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+)
+
+// quietLego keeps lego's log, which is one for the process, off standard output,
+// and its search for CNAMEs off the DNS of this host.
+func quietLego() {
+	legolog.SetDefault(slog.New(slog.DiscardHandler))
+	_ = os.Setenv("LEGO_DISABLE_CNAME_SUPPORT", "true")
+}
+
+// legoClient is lego, as a library: Traefik's client.
+type legoClient struct {
+	t       *testing.T
+	lab     *lab
+	key     crypto.Signer
+	account *legoacme.ExtendedAccount
+}
+
+func newLego(t *testing.T, l *lab) client {
+	return &legoClient{t: t, lab: l, key: acmetest.NewKey(t)}
+}
+
+// GetEmail, GetRegistration and GetPrivateKey make it a registration.User.
+func (c *legoClient) GetEmail() string                           { return "admin@conformance.example" }
+func (c *legoClient) GetRegistration() *legoacme.ExtendedAccount { return c.account }
+func (c *legoClient) GetPrivateKey() crypto.Signer               { return c.key }
+
+// connect returns a lego client that knows no more than the user does.
+func (c *legoClient) connect() (*lego.Client, error) {
+	cfg := lego.NewConfig(c)
+	cfg.CADirURL = c.lab.server.directory
+	cfg.HTTPClient = c.lab.server.httpClient()
+	return lego.NewClient(cfg)
+}
+
+func (c *legoClient) register(ctx context.Context, b *binding) (string, error) {
+	c.account = nil
+	l, err := c.connect()
+	if err != nil {
+		return "", err
+	}
+	if b == nil {
+		c.account, err = l.Registration.Register(ctx, registration.RegisterOptions{TermsOfServiceAgreed: true})
+	} else {
+		c.account, err = l.Registration.RegisterWithExternalAccountBinding(ctx, registration.RegisterEABOptions{
+			TermsOfServiceAgreed: true, Kid: b.kid, HmacEncoded: b.encodedKey(),
+		})
+	}
+	if err != nil {
+		return "", err
+	}
+	return c.account.Location, nil
+}
+
+func (c *legoClient) obtain(ctx context.Context, o order) (pemFiles, error) {
+	l, err := c.connect()
+	if err != nil {
+		return pemFiles{}, err
+	}
+	switch o.by {
+	case acme.HTTP01:
+		err = l.Challenge.SetHTTP01Provider(http01.NewProviderServer("127.0.0.1", strconv.Itoa(c.lab.ownHTTP01Port)))
+	case acme.TLSALPN01:
+		err = l.Challenge.SetTLSALPN01Provider(tlsalpn01.NewProviderServer("127.0.0.1", strconv.Itoa(c.lab.tlsALPN01Port)))
+	case acme.DNS01:
+		err = l.Challenge.SetDNS01Provider(legoDNS{c.lab.zone}, dns01.PropagationWait(0, true))
+	}
+	if err != nil {
+		return pemFiles{}, err
+	}
+	got, err := l.Certificate.Obtain(ctx, certificate.ObtainRequest{Domains: o.names, Bundle: true, KeyType: certcrypto.EC256})
+	if err != nil {
+		return pemFiles{}, err
+	}
+	return writePEM(c.t, c.lab.dir, got.Certificate, got.PrivateKey), nil
+}
+
+func (c *legoClient) revoke(ctx context.Context, f pemFiles) error {
+	l, err := c.connect()
+	if err != nil {
+		return err
+	}
+	chain, err := os.ReadFile(f.chain)
+	if err != nil {
+		return err
+	}
+	return l.Certificate.Revoke(ctx, chain)
+}
+
+// legoDNS is a DNS provider in lego's sense.
+type legoDNS struct{ zone *zone }
+
+func (d legoDNS) Present(ctx context.Context, domain, _, keyAuth string) error {
+	info := dns01.GetChallengeInfo(ctx, domain, keyAuth)
+	d.zone.add(info.EffectiveFQDN, info.Value)
+	return nil
+}
+
+func (d legoDNS) CleanUp(context.Context, string, string, string) error { return nil }
+
+// Timeout makes lego look for the record at once.
+func (d legoDNS) Timeout() (timeout, interval time.Duration) { return time.Minute, time.Millisecond }
+
+// writePEM writes what a library returned to where programs leave it.
+func writePEM(t *testing.T, dir string, chain, key []byte) pemFiles {
+	t.Helper()
+	files := pemFiles{chain: filepath.Join(dir, "fullchain.pem"), key: filepath.Join(dir, "key.pem")}
+	writeFile(t, files.chain, chain)
+	writeFile(t, files.key, key)
+	return files
+}

@@ -1,0 +1,244 @@
+package conformance
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme/config"
+	"github.com/acme-ca/acme-ca-operator/acme/issuance"
+	"github.com/acme-ca/acme-ca-operator/acme/postgres/postgrestest"
+)
+
+// options says what a scenario needs of its lab.
+type options struct {
+	// trusted servers ask for no proof.
+	trusted bool
+	// external are the external accounts; where required is true, accounts without
+	// one are refused.
+	external []binding
+	required bool
+	// stranger has somebody else's web server where validators ask for http-01.
+	stranger bool
+}
+
+// binding is an external account.
+type binding struct {
+	kid string
+	key []byte
+}
+
+// encodedKey is the key in base64url, as clients are given it.
+func (b *binding) encodedKey() string { return base64.RawURLEncoding.EncodeToString(b.key) }
+
+// acmeServer is what clients talk to.
+type acmeServer struct {
+	*process
+	directory string // URL
+	rootFile  string // PEM
+	roots     *x509.CertPool
+	// restart starts it again, once it has ended; nil where its state ends with it.
+	restart func(t *testing.T)
+}
+
+// target is a way to run acmeserver.
+type target struct {
+	name  string
+	start func(t *testing.T, l *lab, o options) *acmeServer
+	// external says that it can be told of external accounts.
+	external bool
+}
+
+// devOnPostgres is the target for what serve cannot be told.
+const devOnPostgres = "dev on Postgres"
+
+// targets lists the ways.
+var targets = []target{
+	{"dev", startDev, true},
+	{devOnPostgres, startDevOnPostgres, true},
+	{"serve", startServe, false},
+}
+
+// startDev runs acmeserver dev, with its state in memory.
+func startDev(t *testing.T, l *lab, o options) *acmeServer { return runDev(t, l, o) }
+
+// startDevOnPostgres runs acmeserver dev on an empty database.
+func startDevOnPostgres(t *testing.T, l *lab, o options) *acmeServer {
+	return runDev(t, l, o, "--database-url", postgrestest.EmptyURL(t))
+}
+
+// runDev runs acmeserver dev, and waits for the directory's URL.
+func runDev(t *testing.T, l *lab, o options, more ...string) *acmeServer {
+	t.Helper()
+	s := &acmeServer{rootFile: filepath.Join(l.dir, "root.pem")}
+	args := append([]string{
+		"dev", "--listen", loopback(0), "--allow-loopback", "--ca-out", s.rootFile, "--dns-server", l.dns.Address(),
+		"--http01-port", strconv.Itoa(l.http01Port), "--tlsalpn01-port", strconv.Itoa(l.tlsALPN01Port),
+	}, more...)
+	if o.trusted {
+		args = append(args, "--mode", "trusted")
+	}
+	for _, b := range o.external {
+		args = append(args, "--external-account", b.kid+":"+b.encodedKey())
+	}
+	if o.required {
+		args = append(args, "--require-external-account")
+	}
+	s.process = startProcess(t, args...)
+	s.await(t, s.stdout.line)
+	s.directory = strings.TrimSpace(s.stdout.String())
+	s.readRoots(t)
+	return s
+}
+
+// startServe migrates an empty database, writes a configuration and the files of
+// an authority, and runs acmeserver serve until it is ready.
+func startServe(t *testing.T, l *lab, o options) *acmeServer {
+	t.Helper()
+	database := postgrestest.EmptyURL(t)
+	runToEnd(t, []string{"DATABASE_URL=" + database}, "migrate")
+	c := serveConfig(t, l, o)
+	writeFile(t, c.Database.URLFile, []byte(database+"\n"))
+	writeAuthority(t, &c.CertificateAuthority)
+	path := filepath.Join(l.dir, "acmeserver.yaml")
+	writeConfig(t, path, c)
+	s := &acmeServer{directory: c.URLs[0] + "/directory", rootFile: c.CertificateAuthority.RootsFile}
+	s.restart = func(t *testing.T) {
+		t.Helper()
+		s.process = startProcess(t, "serve", "--config", path)
+		s.await(t, s.ready(t.Context(), "http://"+c.Listen.Ops+"/readyz"))
+	}
+	s.restart(t)
+	s.readRoots(t)
+	return s
+}
+
+// serveConfig returns the configuration of acmeserver serve.
+func serveConfig(t *testing.T, l *lab, o options) *config.Config {
+	t.Helper()
+	address := loopback(freePort(t))
+	c := &config.Config{
+		Listen:   config.Listen{ACME: address, HTTP: loopback(freePort(t)), Ops: loopback(freePort(t))},
+		URLs:     []string{"https://" + address},
+		Database: &config.Database{URLFile: filepath.Join(l.dir, "database-url")},
+		CertificateAuthority: config.CertificateAuthority{
+			CertificateFile: filepath.Join(l.dir, "ca.pem"), KeyFile: filepath.Join(l.dir, "ca.key"),
+			RootsFile: filepath.Join(l.dir, "root.pem"), Lint: config.LintEnforce,
+		},
+		Validation: config.Validation{
+			Resolvers: []string{l.dns.Address()}, Networks: config.Networks{Allow: []string{"127.0.0.0/8"}},
+			HTTP01Port: l.http01Port, TLSALPN01Port: l.tlsALPN01Port,
+		},
+		// No load balancer is to be waited for.
+		ShutdownDelay: config.Duration{Duration: time.Millisecond},
+	}
+	if o.trusted {
+		c.Validation.Mode = config.Trusted
+	}
+	return c
+}
+
+// writeAuthority makes a root and an intermediate, and writes the files that a
+// server is given of them.
+func writeAuthority(t *testing.T, c *config.CertificateAuthority) {
+	t.Helper()
+	root, rootKey, err := issuance.NewRoot(issuance.RootConfig{CommonName: "conformance root", Lifetime: 48 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	intermediate, key, err := issuance.NewIntermediate(root, rootKey, issuance.IntermediateConfig{CommonName: "conformance intermediate", Lifetime: 48 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyPEM, err := issuance.EncodeKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, c.CertificateFile, issuance.EncodeCertificates(intermediate))
+	writeFile(t, c.KeyFile, keyPEM)
+	writeFile(t, c.RootsFile, issuance.EncodeCertificates(root))
+}
+
+// writeConfig writes a configuration file.
+func writeConfig(t *testing.T, path string, c *config.Config) {
+	t.Helper()
+	data, err := c.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path, data)
+}
+
+// writeFile writes a file that nobody else reads.
+func writeFile(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ready asks a URL until it answers 200, and then closes the channel.
+func (s *acmeServer) ready(ctx context.Context, url string) <-chan struct{} {
+	ready := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for answers(ctx, url) != http.StatusOK {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+		close(ready)
+	}()
+	return ready
+}
+
+// answers returns the status that a URL answers with; 0 where it does not.
+func answers(ctx context.Context, url string) int {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+// readRoots reads the root file.
+func (s *acmeServer) readRoots(t *testing.T) {
+	t.Helper()
+	data, err := os.ReadFile(s.rootFile)
+	if err != nil {
+		t.Fatal(fmt.Errorf("the server wrote no root: %w", err))
+	}
+	certificates, err := issuance.ParseCertificates(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.roots = x509.NewCertPool()
+	for _, c := range certificates {
+		s.roots.AddCert(c)
+	}
+}
+
+// httpClient returns a client that trusts the server's root, and nobody else.
+func (s *acmeServer) httpClient() *http.Client {
+	return &http.Client{
+		Timeout:   time.Minute,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, MinVersion: tls.VersionTLS12}},
+	}
+}
