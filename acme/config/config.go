@@ -25,6 +25,10 @@ type Config struct {
 	CertificateAuthority CertificateAuthority `json:"certificateAuthority"`
 	// Validation tells how control of an identifier is proved.
 	Validation Validation `json:"validation,omitzero"`
+	// Identifiers says what may be ordered; default everything.
+	Identifiers Identifiers `json:"identifiers,omitzero"`
+	// ExternalAccounts are who may make accounts; default everybody.
+	ExternalAccounts ExternalAccounts `json:"externalAccounts,omitzero"`
 	// Profiles lists the kinds of certificate; the first with Default true, or else
 	// the first, is the default. Empty: the built-in profiles.
 	Profiles []Profile `json:"profiles,omitempty"`
@@ -153,4 +157,7 @@ type Directory struct {
 type Lifetimes struct {
 	// Order is how long a client may take from newOrder to finalize; default 168h.
 	Order Duration `json:"order,omitzero"`
+	// AuthorizationReuse is how old a valid authorization may be that a new order
+	// uses again, so that control is not proved once more; default 0s: never.
+	AuthorizationReuse Duration `json:"authorizationReuse,omitzero"`
 }

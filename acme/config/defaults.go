@@ -34,6 +34,7 @@ func (c *Config) SetDefaults() {
 		}
 	}
 	setDefault(&c.Lifetimes.Order, Duration{7 * 24 * time.Hour})
+	setDefault(&c.Identifiers.MaxLabels, 10)
 	setDefault(&c.MaxIdentifiers, 100)
 	setDefault(&c.ShutdownDelay, Duration{5 * time.Second})
 	setDefault(&c.ShutdownTimeout, Duration{20 * time.Second})

@@ -43,9 +43,12 @@ func (c *Config) Validate() error {
 	}
 	c.CertificateAuthority.validate(&f)
 	c.Validation.validate(&f)
+	c.Identifiers.validate(&f)
+	c.ExternalAccounts.validate(&f)
 	validateProfiles(&f, c.Profiles)
 	c.Directory.validate(&f)
 	within(&f, "lifetimes.order", c.Lifetimes.Order, time.Minute, 30*24*time.Hour)
+	within(&f, "lifetimes.authorizationReuse", c.Lifetimes.AuthorizationReuse, 0, 30*24*time.Hour)
 	within(&f, "shutdownDelay", c.ShutdownDelay, 0, time.Hour)
 	within(&f, "shutdownTimeout", c.ShutdownTimeout, 0, time.Hour)
 	between(&f, "maxIdentifiers", c.MaxIdentifiers, 1, 1000)

@@ -93,6 +93,9 @@ func (s *Server) parseIdentifiers(payload *newOrderJSON) ([]acme.Identifier, err
 	for _, given := range payload.Identifiers {
 		id, err := acme.ParseIdentifier(given.Type, given.Value)
 		if err == nil {
+			err = s.config.Names.check(id)
+		}
+		if err == nil {
 			err = s.checkProvable(id)
 		}
 		if p := s.problemOf(err); p != nil {

@@ -45,6 +45,8 @@ type Config struct {
 	Trusted bool
 	// Challenges lists the challenge types offered; default all.
 	Challenges []acme.ChallengeType
+	// Names says which identifiers may be ordered; default all.
+	Names NamePolicy
 	// ExternalAccounts are the external account binding keys.
 	ExternalAccounts ExternalAccounts
 	// MaxIdentifiers bounds the identifiers of an order; default 100.

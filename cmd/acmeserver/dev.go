@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -79,8 +78,8 @@ func dev(ctx context.Context, flags *flag.FlagSet, args []string) error {
 // addExternalAccount reads one --external-account.
 func (f *devFlags) addExternalAccount(text string) error {
 	kid, key, ok := strings.Cut(text, ":")
-	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(key, "="))
-	if !ok || kid == "" || err != nil || len(raw) < 16 {
+	raw, err := parseExternalKey(key)
+	if !ok || kid == "" || err != nil {
 		return errors.New("want KID:KEY, the key in base64url and of at least 16 octets")
 	}
 	f.external.Keys[kid] = raw

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,10 +14,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"sigs.k8s.io/yaml"
 
 	"github.com/acme-ca/acme-ca-operator/acme/config"
 	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 	"github.com/acme-ca/acme-ca-operator/acme/postgres"
+	"github.com/acme-ca/acme-ca-operator/acme/server"
 )
 
 // serve is the command that the operator's Deployment runs.
@@ -36,6 +39,10 @@ func serve(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	if err != nil {
 		return err
 	}
+	external, err := readExternalAccounts(&c.ExternalAccounts)
+	if err != nil {
+		return err
+	}
 	log, registry := newLogger(slog.LevelInfo), newRegistry()
 	db, err := databaseConfig(c.Database)
 	if err != nil {
@@ -47,7 +54,7 @@ func serve(ctx context.Context, flags *flag.FlagSet, args []string) error {
 		return err
 	}
 	defer store.Close()
-	return (&service{config: c, store: store, keys: ca, log: log, registry: registry}).run(ctx)
+	return (&service{config: c, store: store, keys: ca, external: external, log: log, registry: registry}).run(ctx)
 }
 
 // newRegistry returns a registry with the metrics of the process.
@@ -94,6 +101,37 @@ func readCertificates(field, path string) ([]*x509.Certificate, error) {
 		return nil, fmt.Errorf("%s %s: %w", field, path, err)
 	}
 	return certificates, nil
+}
+
+// readExternalAccounts reads the keys of external accounts.
+func readExternalAccounts(c *config.ExternalAccounts) (server.ExternalAccounts, error) {
+	e := server.ExternalAccounts{Required: c.Required, Keys: map[string][]byte{}}
+	if c.KeysFile == "" {
+		return e, nil
+	}
+	data, err := os.ReadFile(c.KeysFile)
+	if err != nil {
+		return e, fmt.Errorf("externalAccounts.keysFile: %w", err)
+	}
+	var keys map[string]string
+	if err := yaml.UnmarshalStrict(data, &keys); err != nil {
+		return e, fmt.Errorf("externalAccounts.keysFile %s: not a mapping of identifiers to keys", c.KeysFile)
+	}
+	for kid, key := range keys {
+		if e.Keys[kid], err = parseExternalKey(key); err != nil {
+			return e, fmt.Errorf("externalAccounts.keysFile %s: the key of %q %w", c.KeysFile, kid, err)
+		}
+	}
+	return e, nil
+}
+
+// parseExternalKey reads a MAC key in base64url.
+func parseExternalKey(text string) ([]byte, error) {
+	key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(text), "="))
+	if err != nil || len(key) < 16 {
+		return nil, errors.New("is not base64url of at least 16 octets")
+	}
+	return key, nil
 }
 
 // databaseConfig reads the files of a database connection.

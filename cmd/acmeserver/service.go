@@ -197,19 +197,34 @@ func (s *service) worker() (*validation.Worker, error) {
 
 // networksOf translates the networks that validators may dial.
 func networksOf(n config.Networks) (out validation.Networks, err error) {
-	for _, list := range []struct {
-		from []string
-		to   *[]netip.Prefix
-	}{{n.Allow, &out.Allow}, {n.Deny, &out.Deny}} {
-		for _, text := range list.from {
-			prefix, err := netip.ParsePrefix(text)
-			if err != nil {
-				return out, fmt.Errorf("validation.networks: %w", err)
-			}
-			*list.to = append(*list.to, prefix)
-		}
+	if out.Allow, err = prefixesOf("validation.networks.allow", n.Allow); err != nil {
+		return out, err
 	}
-	return out, nil
+	out.Deny, err = prefixesOf("validation.networks.deny", n.Deny)
+	return out, err
+}
+
+// namesOf translates what may be ordered.
+func namesOf(i config.Identifiers) (out server.NamePolicy, err error) {
+	out = server.NamePolicy{AllowDNS: i.DNS.Allow, DenyDNS: i.DNS.Deny, MaxLabels: i.MaxLabels}
+	if out.AllowIP, err = prefixesOf("identifiers.ip.allow", i.IP.Allow); err != nil {
+		return out, err
+	}
+	out.DenyIP, err = prefixesOf("identifiers.ip.deny", i.IP.Deny)
+	return out, err
+}
+
+// prefixesOf translates networks in CIDR notation.
+func prefixesOf(field string, cidrs []string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, text := range cidrs {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", field, err)
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	return prefixes, nil
 }
 
 // server returns the ACME server.
@@ -218,11 +233,16 @@ func (s *service) server(authority *issuance.Authority, sealer *nonce.Sealer, wo
 		Store: s.store, Nonces: sealer, Issuer: authority, Validator: worker, ValidationLease: validation.Lease,
 		URLs: s.config.URLs, Trusted: s.config.Validation.Mode == config.Trusted, ExternalAccounts: s.external,
 		OrderLifetime: s.config.Lifetimes.Order.Duration, MaxIdentifiers: s.config.MaxIdentifiers,
-		Logger: s.log, Registerer: s.registry,
+		AuthorizationReuse: s.config.Lifetimes.AuthorizationReuse.Duration,
+		Logger:             s.log, Registerer: s.registry,
 		Meta: server.Meta{
 			TermsOfService: s.config.Directory.TermsOfService, Website: s.config.Directory.Website,
 			CAAIdentities: s.config.Directory.CAAIdentities,
 		},
+	}
+	var err error
+	if c.Names, err = namesOf(s.config.Identifiers); err != nil {
+		return nil, err
 	}
 	for _, t := range s.config.Validation.Challenges {
 		c.Challenges = append(c.Challenges, acme.ChallengeType(t))

@@ -1,0 +1,105 @@
+package server
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// NamePolicy says which identifiers may be ordered. The zero value allows all.
+//
+// A pattern for domain names is a name, or `*.` and a name, which stands for all
+// names below it, at any depth. What is denied is denied whatever is allowed; where
+// anything is allowed, all else is denied.
+type NamePolicy struct {
+	AllowDNS, DenyDNS []string
+	AllowIP, DenyIP   []netip.Prefix
+	// MaxLabels bounds the labels of a name, against clients that order
+	// www.www.www.… for whatever they are asked for; 0 is no bound.
+	MaxLabels int
+}
+
+// check returns a rejectedIdentifier problem for an identifier that may not be
+// ordered, or nil.
+func (p *NamePolicy) check(id acme.Identifier) error {
+	why := ""
+	if id.Type == acme.IP {
+		why = p.checkIP(id.Value)
+	} else {
+		why = p.checkDNS(id)
+	}
+	if why == "" {
+		return nil
+	}
+	problem := acme.Problemf(acme.RejectedIdentifier, "identifier %q: %s", id, why)
+	problem.Identifier = &id
+	return problem
+}
+
+// checkDNS returns why a name may not be ordered, or "".
+func (p *NamePolicy) checkDNS(id acme.Identifier) string {
+	if labels := strings.Count(id.Value, ".") + 1; p.MaxLabels > 0 && labels > p.MaxLabels {
+		return fmt.Sprintf("it has %d labels; this server's policy allows %d", labels, p.MaxLabels)
+	}
+	for _, pattern := range p.DenyDNS {
+		// A wildcard stands for denied names, too.
+		if covers(pattern, id.Value) || (id.IsWildcard() && covers(id.Value, pattern)) {
+			return fmt.Sprintf("this server's policy denies %q", pattern)
+		}
+	}
+	for _, pattern := range p.AllowDNS {
+		if covers(pattern, id.Value) {
+			return ""
+		}
+	}
+	if len(p.AllowDNS) == 0 && len(p.AllowIP) == 0 {
+		return ""
+	}
+	return "this server's policy allows only " + quoted(p.AllowDNS)
+}
+
+// checkIP returns why an address may not be ordered, or "".
+func (p *NamePolicy) checkIP(value string) string {
+	addr, err := netip.ParseAddr(value)
+	if err != nil {
+		return "not an address"
+	}
+	for _, prefix := range p.DenyIP {
+		if prefix.Contains(addr) {
+			return fmt.Sprintf("this server's policy denies %s", prefix)
+		}
+	}
+	for _, prefix := range p.AllowIP {
+		if prefix.Contains(addr) {
+			return ""
+		}
+	}
+	if len(p.AllowDNS) == 0 && len(p.AllowIP) == 0 {
+		return ""
+	}
+	return "this server's policy does not allow this address"
+}
+
+// covers reports whether every name that name stands for is one of the pattern's.
+func covers(pattern, name string) bool {
+	below, ok := strings.CutPrefix(pattern, "*")
+	if !ok {
+		return pattern == name
+	}
+	return strings.HasSuffix(strings.TrimPrefix(name, "*"), below) && name != below[1:]
+}
+
+// quoted lists patterns for a problem.
+func quoted(patterns []string) string {
+	const most = 10
+	if len(patterns) == 0 {
+		return "addresses"
+	}
+	more := ""
+	if len(patterns) > most {
+		patterns, more = patterns[:most], ", …"
+	}
+	return `"` + strings.Join(patterns, `", "`) + `"` + more
+}

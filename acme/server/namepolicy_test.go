@@ -1,0 +1,40 @@
+package server_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	"github.com/acme-ca/acme-ca-operator/acme/server"
+)
+
+func TestOnlyWhatThePolicyAllowsIsOrdered(t *testing.T) {
+	t.Parallel()
+	s := acmetest.StartServer(t, acmetest.NewMemory(), server.Config{Names: server.NamePolicy{
+		AllowDNS: []string{"*.corp.example", "one.example"}, DenyDNS: []string{"*.secret.corp.example", "ca.corp.example"},
+		AllowIP: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, DenyIP: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")},
+		MaxLabels: 6,
+	}})
+	c := s.NewAccount(t)
+	for value, allowed := range map[string]bool{
+		"a.corp.example": true, "a.b.corp.example": true, "*.corp.example": false, "*.b.corp.example": true,
+		"corp.example": false, "one.example": true, "*.one.example": false, "two.example": false, "evilcorp.example": false,
+		"ca.corp.example": false, "x.ca.corp.example": true, "a.secret.corp.example": false, "secret.corp.example": true,
+		"*.secret.corp.example": false, "a.b.c.d.corp.example": true, "a.a.a.a.a.corp.example": false,
+		"10.1.2.3": true, "10.0.0.1": false, "192.0.2.1": false,
+	} {
+		id := acme.Identifier{Type: acme.DNS, Value: value}
+		if _, err := netip.ParseAddr(value); err == nil {
+			id.Type = acme.IP
+		}
+		resp := must(c.Post(t.Context(), c.Directory.NewOrder, map[string]any{"identifiers": []acme.Identifier{id}}))(t)
+		if got := problemType(resp); (got == "") != allowed || (!allowed && got != acme.RejectedIdentifier) {
+			t.Errorf("%s: status %d, %s; want allowed %v", value, resp.Status, resp.Body, allowed)
+		}
+		if !allowed && (resp.Problem.Identifier == nil || !strings.Contains(resp.Problem.Detail, "policy")) {
+			t.Errorf("%s: problem %+v names neither the identifier nor the policy", value, resp.Problem)
+		}
+	}
+}
