@@ -1,0 +1,73 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// CertificateAuthoritySpec is what certificates are signed with: an authority
+// that the operator makes, or one that the user brings.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.selfSigned) && has(self.secretRef))",message="set ca.selfSigned (an authority that the operator makes) or ca.secretRef (one of yours), not both"
+type CertificateAuthoritySpec struct {
+	// selfSigned configures the authority that the operator makes where there is
+	// no secretRef: a root, whose key stays in a Secret that no pod mounts, and an
+	// intermediate, which the servers sign with and the operator renews.
+	// +optional
+	SelfSigned *SelfSignedAuthority `json:"selfSigned,omitempty"`
+	// secretRef names a Secret of the type kubernetes.io/tls with an issuing
+	// certificate and those between it and the root (tls.crt), its key (tls.key),
+	// and the roots that clients trust (ca.crt).
+	// +optional
+	SecretRef *SecretReference `json:"secretRef,omitempty"`
+}
+
+// SelfSignedAuthority configures the authority that the operator makes.
+//
+// +kubebuilder:validation:XValidation:rule="duration(self.rootLifetime) > duration(self.intermediateLifetime)",message="ca.selfSigned.rootLifetime must be longer than intermediateLifetime: the root outlives what it signs"
+// +kubebuilder:validation:XValidation:rule="has(self.commonName) == has(oldSelf.commonName) && has(self.organization) == has(oldSelf.organization)",message="the root is made once: commonName and organization cannot be added or removed; make a new AcmeServer"
+type SelfSignedAuthority struct {
+	// commonName of the authority; the certificates are named by it, "Root CA" and
+	// "Intermediate CA". Default: the AcmeServer's name.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=48
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the root is made once, and its name stays; make a new AcmeServer"
+	CommonName string `json:"commonName,omitempty"`
+	// organization of both certificates.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the root is made once, and its name stays; make a new AcmeServer"
+	Organization string `json:"organization,omitempty"`
+	// keyAlgorithm of both keys.
+	// +optional
+	// +kubebuilder:default=ECDSA-P256
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the keys are made once; make a new AcmeServer"
+	KeyAlgorithm KeyAlgorithm `json:"keyAlgorithm,omitempty"`
+	// rootLifetime is how long the root is valid; the operator does not renew it.
+	// +optional
+	// +kubebuilder:default="87600h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the root is made once; make a new AcmeServer"
+	RootLifetime *metav1.Duration `json:"rootLifetime,omitempty"`
+	// intermediateLifetime is how long an intermediate is valid, which is renewed,
+	// with its key, after two thirds of it. A change is seen at the next renewal.
+	// +optional
+	// +kubebuilder:default="8760h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('24h')",message="write at least 24h: no certificate outlives the intermediate that signed it"
+	IntermediateLifetime *metav1.Duration `json:"intermediateLifetime,omitempty"`
+}
+
+// KeyAlgorithm is an algorithm and a size of keys.
+//
+// +kubebuilder:validation:Enum=ECDSA-P256;ECDSA-P384;RSA-3072;RSA-4096
+type KeyAlgorithm string
+
+// The key algorithms.
+const (
+	ECDSAP256 KeyAlgorithm = "ECDSA-P256"
+	ECDSAP384 KeyAlgorithm = "ECDSA-P384"
+	RSA3072   KeyAlgorithm = "RSA-3072"
+	RSA4096   KeyAlgorithm = "RSA-4096"
+)
