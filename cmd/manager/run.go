@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/acme-ca/acme-ca-operator/acme/postgres"
+	"github.com/acme-ca/acme-ca-operator/controllers"
+)
+
+// Who may read the operator's metrics is told by the API server.
+//
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+
+// version is set by the linker.
+var version = "dev"
+
+// run is the operator: it returns when ctx ends, or when it cannot go on.
+func run(ctx context.Context, args []string) error {
+	o, err := parseOptions(args)
+	if err != nil {
+		return err
+	}
+	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel})
+	ctrl.SetLogger(logr.FromSlogHandler(handler))
+	klog.SetSlogLogger(slog.New(handler))
+	slog.New(handler).Info("starting", "version", version)
+	cluster, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("the cluster's address: %w", err)
+	}
+	mgr, err := newManager(cluster, o)
+	if err != nil {
+		return err
+	}
+	platform, err := newPlatform(ctx, mgr.GetAPIReader(), o)
+	if err != nil {
+		return err
+	}
+	reconciler, err := controllers.New(controllers.Config{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
+		Recorder: mgr.GetEventRecorder("acme-ca-operator"),
+		Migrate:  migrate,
+		Platform: platform,
+	})
+	if err != nil {
+		return err
+	}
+	if err := reconciler.SetupWithManager(ctx, mgr); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+// newManager returns a manager without controllers.
+func newManager(cluster *rest.Config, o options) (ctrl.Manager, error) {
+	scheme, err := controllers.NewScheme()
+	if err != nil {
+		return nil, err
+	}
+	cached := controllers.CacheOptions()
+	cached.DefaultNamespaces = o.namespaces()
+	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
+		Scheme: scheme,
+		Cache:  cached,
+		Client: controllers.ClientOptions(),
+		Metrics: metricsserver.Options{
+			BindAddress: o.metricsAddress, SecureServing: true,
+			FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		HealthProbeBindAddress: o.probeAddress,
+		LeaderElection:         o.leaderElection,
+		LeaderElectionID:       "acme-ca-operator",
+		// The process ends when the manager does: the next leader need not wait.
+		LeaderElectionReleaseOnCancel: true,
+		LeaderElectionNamespace:       o.leaderElectionNamespace(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("manager: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("manager: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// migrate brings a schema to what the servers of this operator work with. One
+// that is there already costs a connection and a query.
+func migrate(ctx context.Context, d controllers.Database) error {
+	cfg := postgres.Config{URL: d.URL, RootCAs: d.RootCAs, Schema: d.Schema}
+	pending, err := postgres.Pending(ctx, cfg)
+	if err != nil || !pending {
+		return err
+	}
+	return postgres.Migrate(ctx, cfg)
+}

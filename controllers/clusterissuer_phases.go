@@ -1,0 +1,221 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
+	"github.com/acme-ca/acme-ca-operator/controllers/render"
+)
+
+// Finalizer is on an AcmeServer while it may have a ClusterIssuer, which the
+// garbage collector of Kubernetes cannot remove.
+const Finalizer = "acme-ca.dev/cluster-issuer"
+
+// clusterIssuerCRD is the CustomResourceDefinition that tells whether
+// cert-manager is installed.
+const clusterIssuerCRD = "clusterissuers.cert-manager.io"
+
+// ensureClusterIssuer makes cert-manager's issuer and keeps it current. It is
+// first made when a server answers: cert-manager registers at once, and would
+// wait long after a failure.
+func (r *AcmeServerReconciler) ensureClusterIssuer(ctx context.Context, s *scope) error {
+	installed, err := r.certManagerInstalled(ctx)
+	if err != nil {
+		return err
+	}
+	if !installed {
+		r.issuers.stop(ctx)
+		if !render.ClusterIssuerEnabled(s.server) {
+			return r.dropFinalizer(ctx, s.server)
+		}
+		return blockedf(v1alpha1.ReasonCertManagerMissing,
+			"cert-manager is not installed: install it, and the ClusterIssuer %s is made; or set spec.clusterIssuer.enabled to false", render.ClusterIssuerName(s.server))
+	}
+	if err := r.issuers.start(r.Client.RESTMapper()); err != nil {
+		return err
+	}
+	if !render.ClusterIssuerEnabled(s.server) {
+		if err := r.deleteClusterIssuers(ctx, r.Client, s.server, ""); err != nil {
+			return err
+		}
+		return r.dropFinalizer(ctx, s.server)
+	}
+	name := render.ClusterIssuerName(s.server)
+	if err := r.deleteClusterIssuers(ctx, r.Client, s.server, name); err != nil {
+		return err
+	}
+	issuer := &certmanagerv1.ClusterIssuer{}
+	err = r.Client.Get(ctx, client.ObjectKey{Name: name}, issuer)
+	switch {
+	case apierrors.IsNotFound(err) && availability(s).status != "True":
+		return nil // the status says what is waited for
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("reading ClusterIssuer %s: %w", name, err)
+	}
+	// cert-manager gives up, for an hour, on an order whose profile the server that
+	// it asks does not know, and servers of before are asked until the last is gone.
+	server := s.server
+	if acme := issuer.Spec.ACME; acme != nil && acme.Profile != server.Spec.ClusterIssuer.Profile && !rolledOut(s.deployment) {
+		server = server.DeepCopy()
+		server.Spec.ClusterIssuer.Profile = acme.Profile
+	}
+	if err := r.applyClusterIssuer(ctx, s, server); err != nil || server == s.server {
+		return err
+	}
+	return blockedf(v1alpha1.ReasonProgressing, "ClusterIssuer %s asks for the profile %q when every server has the present spec",
+		name, s.server.Spec.ClusterIssuer.Profile)
+}
+
+// rolledOut reports whether there are no pods of a Deployment but ready ones of
+// its present spec.
+func rolledOut(d *appsv1.Deployment) bool {
+	return d != nil && d.Status.ObservedGeneration == d.Generation &&
+		d.Status.UpdatedReplicas == d.Status.Replicas && d.Status.ReadyReplicas == d.Status.Replicas &&
+		d.Spec.Replicas != nil && d.Status.Replicas == *d.Spec.Replicas
+}
+
+// applyClusterIssuer applies the issuer of a server, which is the scope's but for
+// what has to wait, after the mark that it has to be removed.
+func (r *AcmeServerReconciler) applyClusterIssuer(ctx context.Context, s *scope, server *v1alpha1.AcmeServer) error {
+	if !controllerutil.ContainsFinalizer(s.server, Finalizer) {
+		patch := client.MergeFromWithOptions(s.server.DeepCopy(), client.MergeFromWithOptimisticLock{})
+		controllerutil.AddFinalizer(s.server, Finalizer)
+		if err := r.Client.Patch(ctx, s.server, patch, client.FieldOwner(render.Operator)); err != nil {
+			return fmt.Errorf("adding the finalizer: %w", err)
+		}
+	}
+	issuer, err := render.ClusterIssuer(server, s.authority.pair.Roots)
+	if err != nil {
+		return err
+	}
+	applied, err := r.apply(ctx, s.server, issuer)
+	if err != nil {
+		return err
+	}
+	s.issuer, _ = applied.(*certmanagerv1.ClusterIssuer)
+	return nil
+}
+
+// deleteClusterIssuers deletes the issuers of an AcmeServer but the one to keep.
+func (r *AcmeServerReconciler) deleteClusterIssuers(ctx context.Context, reader client.Reader, server *v1alpha1.AcmeServer, keep string) error {
+	var issuers certmanagerv1.ClusterIssuerList
+	err := reader.List(ctx, &issuers, client.MatchingLabels(render.ClusterIssuerLabels(server)))
+	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+		return nil // cert-manager is gone, and every issuer with it
+	}
+	if err != nil {
+		return fmt.Errorf("listing ClusterIssuers: %w", err)
+	}
+	for i := range issuers.Items {
+		issuer := &issuers.Items[i]
+		if issuer.Name == keep || !issuer.DeletionTimestamp.IsZero() {
+			continue
+		}
+		uid := issuer.UID
+		err := r.Client.Delete(ctx, issuer, client.Preconditions{UID: &uid})
+		if err := client.IgnoreNotFound(err); err != nil {
+			return fmt.Errorf("deleting ClusterIssuer %s: %w", issuer.Name, err)
+		}
+	}
+	return nil
+}
+
+// finalize removes what the garbage collector of Kubernetes does not: it asks the
+// API server, since a cache may not know an issuer that was just made.
+func (r *AcmeServerReconciler) finalize(ctx context.Context, server *v1alpha1.AcmeServer) error {
+	if !controllerutil.ContainsFinalizer(server, Finalizer) {
+		return nil
+	}
+	if err := r.deleteClusterIssuers(ctx, r.Live, server, ""); err != nil {
+		return err
+	}
+	return r.dropFinalizer(ctx, server)
+}
+
+// dropFinalizer lets an AcmeServer be deleted.
+func (r *AcmeServerReconciler) dropFinalizer(ctx context.Context, server *v1alpha1.AcmeServer) error {
+	if !controllerutil.ContainsFinalizer(server, Finalizer) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(server.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	controllerutil.RemoveFinalizer(server, Finalizer)
+	err := r.Client.Patch(ctx, server, patch, client.FieldOwner(render.Operator))
+	if err := client.IgnoreNotFound(err); err != nil {
+		return fmt.Errorf("removing the finalizer: %w", err)
+	}
+	return nil
+}
+
+// certManagerInstalled reports whether ClusterIssuers can be made. The CRD is
+// watched, so that it is known at once when that changes.
+func (r *AcmeServerReconciler) certManagerInstalled(ctx context.Context) (bool, error) {
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	err := r.Client.Get(ctx, client.ObjectKey{Name: clusterIssuerCRD}, crd)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading CustomResourceDefinition %s: %w", clusterIssuerCRD, err)
+	}
+	if !crd.DeletionTimestamp.IsZero() {
+		return false, nil
+	}
+	for _, c := range crd.Status.Conditions {
+		if c.Type == apiextensionsv1.Established {
+			return c.Status == apiextensionsv1.ConditionTrue, nil
+		}
+	}
+	return false, nil
+}
+
+// issuerWatch is the watch on ClusterIssuers, which exists while cert-manager does.
+type issuerWatch struct {
+	controller controller.Controller
+	cache      cache.Cache
+	lock       sync.Mutex
+	running    bool
+}
+
+// start begins the watch unless it runs. It returns an error, and is called
+// again, until the API server serves the kind.
+func (w *issuerWatch) start(mapper meta.RESTMapper) error {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	if w.running {
+		return nil
+	}
+	if _, err := mapper.RESTMapping(render.ClusterIssuerGVK.GroupKind(), render.ClusterIssuerGVK.Version); err != nil {
+		return fmt.Errorf("looking for ClusterIssuers: %w", err)
+	}
+	watch := source.Kind(w.cache, &certmanagerv1.ClusterIssuer{}, enqueueIssuersServer())
+	if err := w.controller.Watch(watch); err != nil {
+		return fmt.Errorf("watching ClusterIssuers: %w", err)
+	}
+	w.running = true
+	return nil
+}
+
+// stop ends the watch, which would fail for ever without the CRD.
+func (w *issuerWatch) stop(ctx context.Context) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	if !w.running {
+		return
+	}
+	// The error is that of a cache that is shut down.
+	_ = w.cache.RemoveInformer(ctx, &certmanagerv1.ClusterIssuer{})
+	w.running = false
+}
