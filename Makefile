@@ -1,0 +1,105 @@
+# Everything a developer runs. What a target needs and the machine lacks is installed or built first, into the user's
+# cache; the scripts in hack/ say how.
+
+IMAGE ?= acme-ca-operator:dev
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Where the kind cluster's images come from: registry or offline. Empty: whichever works.
+CLUSTER_SOURCE ?=
+KIND_CLUSTER ?= acme-ca
+# The cluster of hack/kind, by a kubeconfig of its own. KUBECTL=kubectl is the cluster of the user.
+KUBECTL ?= hack/kubectl
+export IMAGE VERSION CLUSTER_SOURCE KIND_CLUSTER
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: $(shell grep -oE '^[a-z0-9-]+:' $(firstword $(MAKEFILE_LIST)) | tr -d :)
+
+tool = go tool -modfile=hack/tools/go.mod
+
+help: ## Show this
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Try it
+
+demo: ## Bring up a cluster with the operator and an AcmeServer, and issue a certificate
+	hack/demo/run
+
+demo-clean: kind-down ## Remove what the demo made: the cluster, with all that is in it
+
+##@ Test
+
+test: ## Run every test and say how long each part took
+	hack/test unit store controllers conformance e2e
+
+test-unit: ## Tests that need nothing but Go
+	go test -race $$(go list ./... | grep -vE '/(acme/postgres|controllers)(/|$$)')
+
+test-store: ## The store, on a real Postgres
+	hack/postgres/ensure >/dev/null
+	go test -race ./acme/postgres/...
+
+test-controllers: ## The controllers, on a real kube-apiserver and etcd
+	KUBEBUILDER_ASSETS=$$(hack/envtest) go test -race ./controllers/...
+
+test-conformance: ## Foreign ACME clients
+	hack/postgres/ensure >/dev/null
+	hack/clients
+	cd test/conformance && go test -count=1 ./...
+
+test-e2e: kind-up image ## Everything together, on kind
+	hack/kind/load $(IMAGE)
+	eval "$$(hack/kind/env)" && \
+		E2E_OPERATOR_IMAGE=$(IMAGE) go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
+
+##@ Develop
+
+build: ## Compile the programs, static, into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
+
+generate: ## Generate code: deep copies, and what go:generate says
+	$(tool) controller-gen object paths=./api/...
+	go generate ./...
+
+manifests: ## Generate the CRDs and the manager's role
+	$(tool) controller-gen crd rbac:roleName=acme-ca-operator \
+		paths=./api/... paths=./controllers/... paths=./cmd/manager/... \
+		output:crd:artifacts:config=config/crd/bases output:rbac:artifacts:config=config/rbac
+
+api-docs: ## Generate docs/api.md
+	$(tool) crd-ref-docs --source-path=api/v1alpha1 --config=hack/api-docs.yaml --renderer=markdown \
+		--max-depth=20 --output-path=docs/api.md
+
+fmt: ## Format the code
+	$(tool) golangci-lint fmt
+
+lint: ## Check the code and the scripts
+	$(tool) golangci-lint run --build-tags e2e
+	hack/shellcheck
+
+vuln: ## Look for known vulnerabilities in what is linked in
+	$(tool) govulncheck ./...
+
+verify: ## Check that what is generated is what is committed
+	hack/verify
+
+##@ Deploy
+
+image: ## Build the container image
+	hack/image
+
+kind-up: ## Bring up the kind cluster of the tests and the demo
+	hack/kind/up
+
+kind-down: ## Delete it
+	hack/kind/down
+
+install: ## Install the CRDs
+	$(tool) kustomize build config/crd | $(KUBECTL) apply --server-side -f -
+
+deploy: ## Install the CRDs and the operator with IMAGE
+	hack/manifests | $(KUBECTL) apply --server-side -f -
+
+undeploy: ## Remove them, and every AcmeServer
+	hack/manifests | $(KUBECTL) delete --ignore-not-found -f -
