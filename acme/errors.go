@@ -32,6 +32,6 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("%s %s is %s", e.Object, e.ID, e.State)
 }
 
-// ErrNonceKeyGone: the key that the nonce was sealed with is no longer kept. It
-// is an [ErrNonceUsed]; whoever seals nonces must ask for the keys anew.
+// ErrNonceKeyGone says that the key which the nonce was sealed with is no longer
+// kept. It is an [ErrNonceUsed]; whoever seals nonces must ask for the keys anew.
 var ErrNonceKeyGone = fmt.Errorf("%w: its key is gone", ErrNonceUsed)

@@ -117,7 +117,8 @@ func (m *Memory) DeactivateAuthorization(ctx context.Context, account, authoriza
 // StartValidation takes a challenge from pending to processing and leases the
 // validation to the caller.
 func (m *Memory) StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType,
-	lease time.Duration) (*acme.Authorization, *acme.Validation, error) {
+	lease time.Duration,
+) (*acme.Authorization, *acme.Validation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}

@@ -198,6 +198,7 @@ func issued(t testing.TB, s Store) *acme.Certificate {
 
 // add2 is add for what NewOrder returns.
 func add2(t testing.TB, s Store) func(*acme.Order, []*acme.Authorization) *acme.Order {
+	t.Helper()
 	return func(o *acme.Order, made []*acme.Authorization) *acme.Order { return add(t, s, o, made) }
 }
 

@@ -171,7 +171,7 @@ func TestTheValidityAskedForIsCutToWhatCanBeGiven(t *testing.T) {
 			}
 			issued, err := a.Issue(t.Context(), o, request)
 			if test.from.IsZero() {
-				wantProblem(t, err, acme.Malformed, "leaves no time")
+				_ = wantProblem(t, err, acme.Malformed, "leaves no time")
 				return
 			}
 			if err != nil {
@@ -226,7 +226,7 @@ func TestAProfileThatIsGoneIsAProblemOfTheOrder(t *testing.T) {
 	o := order("a.example")
 	o.Profile = "gone"
 	_, err := a.Issue(t.Context(), o, &x509.CertificateRequest{PublicKey: fixedKey(t, "leaf").Public()})
-	wantProblem(t, err, acme.InvalidProfile, `profile "gone" is no longer served`)
+	_ = wantProblem(t, err, acme.InvalidProfile, `profile "gone" is no longer served`)
 }
 
 func TestNothingIsSignedForWhoHasGone(t *testing.T) {

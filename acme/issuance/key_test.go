@@ -107,14 +107,14 @@ func TestRSAKeysThatAreNotCertified(t *testing.T) {
 			if problem == nil {
 				t.Fatal("the key was taken")
 			}
-			wantProblem(t, problem, acme.BadCSR, test.want)
+			_ = wantProblem(t, problem, acme.BadCSR, test.want)
 		})
 	}
 }
 
 func TestAKindOfKeyThatIsNotKnownIsNotCertified(t *testing.T) {
 	t.Parallel()
-	wantProblem(t, checkKeySize(nil), acme.BadCSR, "not certified: RSA, ECDSA and Ed25519 are")
+	_ = wantProblem(t, checkKeySize(nil), acme.BadCSR, "not certified: RSA, ECDSA and Ed25519 are")
 }
 
 func TestPrimesAreFound(t *testing.T) {

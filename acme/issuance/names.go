@@ -21,7 +21,7 @@ func (a *Authority) checkNames(request *x509.CertificateRequest, identifiers []a
 	if problem != nil {
 		return problem
 	}
-	named := append(alternatives, commonNames(request)...)
+	named := slices.Concat(alternatives, commonNames(request))
 	if len(named) == 0 {
 		return acme.Problemf(acme.BadCSR, "the request has no names: write them as subject alternative names")
 	}

@@ -77,20 +77,27 @@ func TestARequestThatNamesTheOrdersIdentifiersIsTaken(t *testing.T) {
 		names   []string
 	}{
 		"in another order and case, some twice": {
-			&x509.CertificateRequest{DNSNames: []string{"b.example", "A.Example", "b.EXAMPLE"}}, []string{"a.example", "b.example"}},
+			&x509.CertificateRequest{DNSNames: []string{"b.example", "A.Example", "b.EXAMPLE"}}, []string{"a.example", "b.example"},
+		},
 		"in the common name too": {
-			&x509.CertificateRequest{Subject: pkix.Name{CommonName: "A.example"}, DNSNames: []string{"a.example"}}, []string{"a.example"}},
+			&x509.CertificateRequest{Subject: pkix.Name{CommonName: "A.example"}, DNSNames: []string{"a.example"}}, []string{"a.example"},
+		},
 		"in the common name alone": {
-			&x509.CertificateRequest{Subject: pkix.Name{CommonName: "a.example"}}, []string{"a.example"}},
+			&x509.CertificateRequest{Subject: pkix.Name{CommonName: "a.example"}}, []string{"a.example"},
+		},
 		"partly in the common name": {
-			&x509.CertificateRequest{Subject: pkix.Name{CommonName: "a.example"}, DNSNames: []string{"b.example"}}, []string{"a.example", "b.example"}},
+			&x509.CertificateRequest{Subject: pkix.Name{CommonName: "a.example"}, DNSNames: []string{"b.example"}}, []string{"a.example", "b.example"},
+		},
 		"with a subject that is of no account": {
-			&x509.CertificateRequest{Subject: pkix.Name{Organization: []string{"Evil"}}, DNSNames: []string{"a.example"}}, []string{"a.example"}},
+			&x509.CertificateRequest{Subject: pkix.Name{Organization: []string{"Evil"}}, DNSNames: []string{"a.example"}}, []string{"a.example"},
+		},
 		"addresses and a wildcard": {
 			&x509.CertificateRequest{DNSNames: []string{"*.a.example"}, IPAddresses: []net.IP{net.ParseIP("10.1.2.3").To4(), net.ParseIP("fd00::1")}},
-			[]string{"*.a.example", "10.1.2.3", "fd00::1"}},
+			[]string{"*.a.example", "10.1.2.3", "fd00::1"},
+		},
 		"with CA:FALSE": {
-			&x509.CertificateRequest{DNSNames: []string{"a.example"}, ExtraExtensions: []pkix.Extension{{Id: oidBasicConstraints, Value: []byte{0x30, 0}}}}, []string{"a.example"}},
+			&x509.CertificateRequest{DNSNames: []string{"a.example"}, ExtraExtensions: []pkix.Extension{{Id: oidBasicConstraints, Value: []byte{0x30, 0}}}}, []string{"a.example"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -146,7 +153,8 @@ func TestARequestThatIsNotTheOrdersIsRefused(t *testing.T) {
 		"another name":               {sign(x509.CertificateRequest{DNSNames: []string{"a.example", "b.example"}}), `"b.example" is named by the request and not by the order`},
 		"another common name":        {sign(x509.CertificateRequest{Subject: pkix.Name{CommonName: "web"}, DNSNames: []string{"a.example"}}), `"web" is named by the request and not`},
 		"two common names": {sign(x509.CertificateRequest{DNSNames: []string{"a.example"}, Subject: pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{
-			{Type: oidCommonName, Value: "b.example"}, {Type: oidCommonName, Value: "a.example"}}}}), `"b.example" is named by the request and not`},
+			{Type: oidCommonName, Value: "b.example"}, {Type: oidCommonName, Value: "a.example"},
+		}}}), `"b.example" is named by the request and not`},
 		"a wildcard in place of a name": {sign(x509.CertificateRequest{DNSNames: []string{"*.example", "a.example"}}), `"*.example" is named by the request and not`},
 		"an address as a name":          {sign(x509.CertificateRequest{DNSNames: []string{"a.example", "10.1.2.3"}}), "is no identifier"},
 		"a name with a NUL":             {extended(altNames(generalName(2, "a.example\x00.evil.example"))), "2 differ"},
@@ -159,16 +167,19 @@ func TestARequestThatIsNotTheOrdersIsRefused(t *testing.T) {
 		"data behind its names":         {extended(pkix.Extension{Id: oidSubjectAltName, Value: append(altNames(generalName(2, "a.example")).Value, 5, 0)}), "cannot be read"},
 		"a hundred and one names":       {sign(x509.CertificateRequest{DNSNames: many}), "more than 100 subject alternative names"},
 		"CA:TRUE": {sign(x509.CertificateRequest{DNSNames: []string{"a.example"}, ExtraExtensions: []pkix.Extension{
-			{Id: oidBasicConstraints, Value: []byte{0x30, 3, 1, 1, 0xff}}}}), "asks for a CA certificate"},
+			{Id: oidBasicConstraints, Value: []byte{0x30, 3, 1, 1, 0xff}},
+		}}), "asks for a CA certificate"},
 		"basic constraints that are noise": {sign(x509.CertificateRequest{DNSNames: []string{"a.example"}, ExtraExtensions: []pkix.Extension{
-			{Id: oidBasicConstraints, Value: []byte{1}}}}), "cannot be read"},
+			{Id: oidBasicConstraints, Value: []byte{1}},
+		}}), "cannot be read"},
 		"must-staple": {sign(x509.CertificateRequest{DNSNames: []string{"a.example"}, ExtraExtensions: []pkix.Extension{
-			{Id: oidTLSFeature, Value: []byte{0x30, 3, 2, 1, 5}}}}), "must-staple"},
+			{Id: oidTLSFeature, Value: []byte{0x30, 3, 2, 1, 5}},
+		}}), "must-staple"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := a.CheckRequest(test.der, names)
-			wantProblem(t, err, acme.BadCSR, test.want)
+			_ = wantProblem(t, err, acme.BadCSR, test.want)
 		})
 	}
 }
@@ -245,7 +256,7 @@ func TestTheAuthoritysOwnKeyIsNotCertified(t *testing.T) {
 	a := newAuthority(t)
 	names := order("a.example").Identifiers
 	_, err := a.CheckRequest(newRequest(t, a.signer, names), names)
-	wantProblem(t, err, acme.BadCSR, "the authority's own")
+	_ = wantProblem(t, err, acme.BadCSR, "the authority's own")
 }
 
 func FuzzCheckRequest(f *testing.F) {
@@ -256,7 +267,7 @@ func FuzzCheckRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, der []byte) {
 		request, err := a.CheckRequest(der, o.Identifiers)
 		if err != nil {
-			wantProblem(t, err, acme.BadCSR, "")
+			_ = wantProblem(t, err, acme.BadCSR, "")
 			return
 		}
 		if _, err := a.Issue(t.Context(), o, request); err != nil {

@@ -56,11 +56,11 @@ func TestTheServersCertificateIsRenewedWithoutAHandshakeThatWaits(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		s, g := newServerCertificate(t)
 		first := get(t, s)
-		time.Sleep(4 * 24 * time.Hour) // the bubble's clock: nothing waits
+		time.Sleep(4 * 24 * time.Hour) //nolint:forbidigo // the bubble's clock: nothing waits
 		if get(t, s) != first {
 			t.Fatal("renewed before two thirds of its life")
 		}
-		time.Sleep(24 * time.Hour)
+		time.Sleep(24 * time.Hour) //nolint:forbidigo // the bubble's clock
 		g.pass = make(chan error)
 		for range 10 { // the signer is stuck, and handshakes go on
 			if get(t, s) != first {
@@ -81,7 +81,7 @@ func TestARenewalThatFailsIsTriedAgainAMinuteLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := newServerCertificate(t)
 		first := get(t, s)
-		time.Sleep(5 * 24 * time.Hour)
+		time.Sleep(5 * 24 * time.Hour) //nolint:forbidigo // the bubble's clock
 		g.pass = make(chan error)
 		get(t, s)
 		g.pass <- errors.New("no key today")
@@ -89,7 +89,7 @@ func TestARenewalThatFailsIsTriedAgainAMinuteLater(t *testing.T) {
 		if get(t, s) != first { // would block the bubble if it tried at once
 			t.Fatal("another certificate after a failure")
 		}
-		time.Sleep(renewalRetry)
+		time.Sleep(renewalRetry) //nolint:forbidigo // the bubble's clock
 		get(t, s)
 		g.pass <- nil
 		synctest.Wait()
@@ -103,7 +103,7 @@ func TestAServerThatWasIdleMakesItsCertificateAtTheHandshake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, g := newServerCertificate(t)
-		time.Sleep(30 * 24 * time.Hour)
+		time.Sleep(30 * 24 * time.Hour) //nolint:forbidigo // the bubble's clock
 		g.pass = make(chan error, 1)
 		g.pass <- errors.New("no key today")
 		if _, err := s.GetCertificate(nil); err == nil || !strings.Contains(err.Error(), "no key today") {

@@ -23,9 +23,11 @@ func scanAuthorization(row pgx.Row, a *acme.Authorization, more ...any) error {
 	var attempted pgtype.Text
 	var problem *acme.Problem
 	var validated pgtype.Timestamptz
-	err := row.Scan(append([]any{(*[16]byte)(&a.ID), (*[16]byte)(&a.AccountID), &order, (*string)(&a.Identifier.Type),
+	err := row.Scan(append([]any{
+		(*[16]byte)(&a.ID), (*[16]byte)(&a.AccountID), &order, (*string)(&a.Identifier.Type),
 		&a.Identifier.Value, &a.Wildcard, (*string)(&a.Status), &a.Token, &offered, &attempted, &problem, &validated,
-		&a.ExpiresAt, &a.CreatedAt}, more...)...)
+		&a.ExpiresAt, &a.CreatedAt,
+	}, more...)...)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -65,20 +66,21 @@ func poolConfig(cfg Config) (*pgxpool.Config, error) {
 func sessionParameters(cc *pgx.ConnConfig, cfg Config) {
 	cc.ConnectTimeout = cmp.Or(cc.ConnectTimeout, connectTimeout)
 	timeout := strconv.FormatInt(cfg.StatementTimeout.Milliseconds(), 10)
-	for name, value := range map[string]string{
+	// A server that stops between the two halves of FinalizeOrder, or whose node
+	// is gone without a word, must not keep the order locked.
+	// No statement of this package should ever read a whole table. Without this,
+	// a plan made while the table was empty might, and be kept.
+	// Compiling a plan that touches a handful of rows only adds latency.
+	maps.Copy(cc.RuntimeParams, map[string]string{
 		"search_path":       pgx.Identifier{cfg.Schema}.Sanitize(),
 		"statement_timeout": timeout,
-		// A server that stops between the two halves of FinalizeOrder, or whose node
-		// is gone without a word, must not keep the order locked.
+
 		"idle_in_transaction_session_timeout": timeout,
-		// No statement of this package should ever read a whole table. Without this,
-		// a plan made while the table was empty might, and be kept.
+
 		"enable_seqscan": "off",
-		// Compiling a plan that touches a handful of rows only adds latency.
+
 		"jit": "off",
-	} {
-		cc.RuntimeParams[name] = value
-	}
+	})
 	if cc.RuntimeParams["application_name"] == "" {
 		cc.RuntimeParams["application_name"] = "acmeserver"
 	}

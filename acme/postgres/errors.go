@@ -48,8 +48,7 @@ func storeError(what string, err error) error {
 
 // unavailable reports whether an error says that the database could not be asked.
 func unavailable(err error) bool {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
 		for _, code := range unavailableCodes {
 			if strings.HasPrefix(answer.Code, code) {
 				return true

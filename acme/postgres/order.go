@@ -23,8 +23,10 @@ func scanOrder(row pgx.Row, o *acme.Order, more ...any) error {
 	var replaces pgtype.Text
 	var authorizations []pgtype.UUID
 	var certificate pgtype.UUID
-	err := row.Scan(append([]any{(*[16]byte)(&o.ID), (*[16]byte)(&o.AccountID), (*string)(&o.Status), &o.Identifiers,
-		&notBefore, &notAfter, &o.Profile, &replaces, &authorizations, &certificate, &o.Error, &o.ExpiresAt, &o.CreatedAt},
+	err := row.Scan(append([]any{
+		(*[16]byte)(&o.ID), (*[16]byte)(&o.AccountID), (*string)(&o.Status), &o.Identifiers,
+		&notBefore, &notAfter, &o.Profile, &replaces, &authorizations, &certificate, &o.Error, &o.ExpiresAt, &o.CreatedAt,
+	},
 		more...)...)
 	o.NotBefore, o.NotAfter, o.Replaces = notBefore.Time, notAfter.Time, replaces.String
 	o.Authorizations, o.CertificateID = idsOf(authorizations), certificate.Bytes

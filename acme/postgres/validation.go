@@ -17,7 +17,8 @@ import (
 // for no disk: a crash of the database within its 600 ms makes the challenge
 // pending again, and clients respond to that once more.
 func (s *Store) StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType,
-	lease time.Duration) (*acme.Authorization, *acme.Validation, error) {
+	lease time.Duration,
+) (*acme.Authorization, *acme.Validation, error) {
 	b, a := &pgx.Batch{}, new(acme.Authorization)
 	var found, started, expired bool
 	var thumbprint []byte
@@ -170,7 +171,8 @@ func (s *Store) RetryValidation(ctx context.Context, v *acme.Validation, problem
 // endLease sends a change that only the holder of a lease may make, with a look at
 // the authorization.
 func (s *Store) endLease(ctx context.Context, what string, b *pgx.Batch, v *acme.Validation,
-	queue func(ended *bool)) (*acme.Authorization, error) {
+	queue func(ended *bool),
+) (*acme.Authorization, error) {
 	a := new(acme.Authorization)
 	var found, ended bool
 	queue(&ended)

@@ -37,9 +37,9 @@ func (s *Server) certificate(r *request) (*response, error) {
 	}
 	resp := &response{body: encodeChain(cert.DER, issuer.Chains[n]), contentType: "application/pem-certificate-chain"}
 	for i := range issuer.Chains {
-		switch {
-		case i == n:
-		case i == 0:
+		switch i {
+		case n:
+		case 0:
 			resp.links = append(resp.links, link(r.base.certificate(id), "alternate"))
 		default:
 			resp.links = append(resp.links, link(r.base.alternate(id, i), "alternate"))
@@ -51,8 +51,9 @@ func (s *Server) certificate(r *request) (*response, error) {
 // issuerOf returns an issuer; it is read once. Of one whose certificate is renewed
 // meanwhile the older chain is served until this replica is replaced, too.
 func (s *Server) issuerOf(ctx context.Context, id acme.IssuerID) (*acme.Issuer, error) {
-	if v, ok := s.issuers.Load(id); ok {
-		return v.(*acme.Issuer), nil
+	kept, _ := s.issuers.Load(id)
+	if issuer, ok := kept.(*acme.Issuer); ok {
+		return issuer, nil
 	}
 	issuer, err := s.config.Store.Issuer(ctx, id)
 	if err == nil {

@@ -32,7 +32,7 @@ func (s *Server) finalize(r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	order, err := s.config.Store.FinalizeOrder(r.ctx, Finalization{AccountID: r.account.ID, OrderID: id, Key: key},
+	order, err := s.config.Store.FinalizeOrder(r.ctx, acme.Finalization{AccountID: r.account.ID, OrderID: id, Key: key},
 		func(ctx context.Context, o *acme.Order) (*acme.Certificate, error) {
 			csr, err := s.config.Issuer.CheckRequest(der, o.Identifiers)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -71,10 +72,8 @@ func (s *Server) authenticate(rt route, r *request, hr *http.Request, w http.Res
 
 // allowMethods refuses every method but those named (RFC 8555 §6.3).
 func allowMethods(hr *http.Request, w http.ResponseWriter, methods ...string) error {
-	for _, m := range methods {
-		if hr.Method == m {
-			return nil
-		}
+	if slices.Contains(methods, hr.Method) {
+		return nil
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
 	p := acme.Problemf(acme.Malformed, "method %s: this resource takes %s", acme.Excerpt(hr.Method), strings.Join(methods, " or "))

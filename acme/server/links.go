@@ -34,6 +34,7 @@ func (b base) finalize(id acme.ID) string         { return b.order(id) + finaliz
 func (b base) authorization(id acme.ID) string    { return b.url + authzPath + id.String() }
 func (b base) certificate(id acme.ID) string      { return b.url + certPath + id.String() }
 func (b base) alternate(id acme.ID, n int) string { return b.certificate(id) + "/" + strconv.Itoa(n) }
+
 func (b base) challenge(authorization acme.ID, t acme.ChallengeType) string {
 	return b.url + challengePath + authorization.String() + "/" + string(t)
 }

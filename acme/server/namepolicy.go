@@ -24,12 +24,11 @@ type NamePolicy struct {
 // check returns a rejectedIdentifier problem for an identifier that may not be
 // ordered, or nil.
 func (p *NamePolicy) check(id acme.Identifier) error {
-	why := ""
+	check := p.checkDNS
 	if id.Type == acme.IP {
-		why = p.checkIP(id.Value)
-	} else {
-		why = p.checkDNS(id)
+		check = p.checkIP
 	}
+	why := check(id)
 	if why == "" {
 		return nil
 	}
@@ -61,8 +60,8 @@ func (p *NamePolicy) checkDNS(id acme.Identifier) string {
 }
 
 // checkIP returns why an address may not be ordered, or "".
-func (p *NamePolicy) checkIP(value string) string {
-	addr, err := netip.ParseAddr(value)
+func (p *NamePolicy) checkIP(id acme.Identifier) string {
+	addr, err := netip.ParseAddr(id.Value)
 	if err != nil {
 		return "not an address"
 	}

@@ -181,8 +181,7 @@ func TestAWildcardIsOfferedDNSOnly(t *testing.T) {
 
 // problemOf returns the type of the problem that err is, or "".
 func problemOf(err error) acme.ProblemType {
-	var p *acme.Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*acme.Problem](err); ok {
 		return p.Type
 	}
 	return ""

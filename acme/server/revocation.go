@@ -30,8 +30,7 @@ func (s *Server) revokeCert(r *request) (*response, error) {
 		return nil, err
 	}
 	err = s.config.Store.RevokeCertificate(r.ctx, cert.ID, reason)
-	var state *acme.StateError
-	if errors.As(err, &state) {
+	if _, ok := errors.AsType[*acme.StateError](err); ok {
 		return nil, acme.Problemf(acme.AlreadyRevoked, "the certificate with serial number %s is revoked already", cert.Serial)
 	}
 	return &response{}, err

@@ -198,10 +198,14 @@ func TestAnAccountKeyThatIsNotSafeIsRefused(t *testing.T) {
 	for name, jwk := range map[string]any{
 		"RSA of 1024 bits": publicJWK(small),
 		"symmetric":        map[string]string{"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAA"},
-		"private": map[string]string{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-			"d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"},
-		"a point off its curve": map[string]string{"kty": "EC", "crv": "P-256",
-			"x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "AAAAESIlxSzzUVkgwqyjzBt2Ua3YtB9q0TZDUO3yoIEY"},
+		"private": map[string]string{
+			"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+			"d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+		},
+		"a point off its curve": map[string]string{
+			"kty": "EC", "crv": "P-256",
+			"x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "AAAAESIlxSzzUVkgwqyjzBt2Ua3YtB9q0TZDUO3yoIEY",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -71,14 +71,8 @@ type OrderStore interface {
 	// it is, and issue is not called. Where a key with the thumbprint of f is an
 	// account's, the error is [acme.ErrKeyInUse]. An error of issue is returned as
 	// it is and leaves the order ready.
-	FinalizeOrder(ctx context.Context, f Finalization, issue IssueFunc) (*acme.Order, error)
+	FinalizeOrder(ctx context.Context, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error)
 }
-
-// Finalization and IssueFunc are acme's, so that a store need not import this package.
-type (
-	Finalization = acme.Finalization
-	IssueFunc    = acme.IssueFunc
-)
 
 // AuthorizationStore keeps authorizations, their challenges and the queue of
 // validations (RFC 8555 §7.5).

@@ -8,7 +8,7 @@ import (
 
 // prefixes reads prefixes that are separated by spaces.
 func prefixes(s string) (list []netip.Prefix) {
-	for _, p := range strings.Fields(s) {
+	for p := range strings.FieldsSeq(s) {
 		list = append(list, netip.MustParsePrefix(p))
 	}
 	return list
@@ -90,12 +90,12 @@ func TestNetworks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, addr := range strings.Fields(test.allowed) {
+			for addr := range strings.FieldsSeq(test.allowed) {
 				if r, forbidden := p.refuses(netip.MustParseAddr(addr)); forbidden {
 					t.Errorf("%s is refused (%s)", addr, r)
 				}
 			}
-			for _, addr := range strings.Fields(test.refused) {
+			for addr := range strings.FieldsSeq(test.refused) {
 				if _, forbidden := p.refuses(netip.MustParseAddr(addr)); !forbidden {
 					t.Errorf("%s is allowed", addr)
 				}

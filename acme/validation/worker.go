@@ -200,7 +200,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			continue
 		}
 		// The jitter keeps replicas from asking all at once.
-		timer := time.NewTimer(pollInterval*3/4 + rand.N(pollInterval/2))
+		timer := time.NewTimer(pollInterval*3/4 + rand.N(pollInterval/2)) //nolint:gosec // jitter, no secret
 		select {
 		case <-w.wake:
 		case <-timer.C:
@@ -369,8 +369,10 @@ func (w *Worker) lost(v *acme.Validation, took time.Duration, err error) {
 // observe counts an attempt and logs it.
 func (w *Worker) observe(v *acme.Validation, r result, f *failure, took time.Duration) {
 	w.metrics.observe(v.Type, r, took)
-	attributes := []any{"type", v.Type, "identifier", v.Identifier, "authorization", v.AuthorizationID,
-		"account", v.AccountID, "attempt", v.Attempt, "result", r, "duration", took}
+	attributes := []any{
+		"type", v.Type, "identifier", v.Identifier, "authorization", v.AuthorizationID,
+		"account", v.AccountID, "attempt", v.Attempt, "result", r, "duration", took,
+	}
 	if f != nil {
 		attributes = append(attributes, "problem", f.problem.Error())
 	}

@@ -34,7 +34,7 @@ func TestTheWorkGoesOnAfterValidateHasReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := new(memoryQueue)
 		w, stop := newWorker(t, q, 1, func(ctx context.Context, _ *acme.Validation) *failure {
-			time.Sleep(3 * time.Second)
+			time.Sleep(3 * time.Second) //nolint:forbidigo // the bubble's clock
 			if ctx.Err() != nil {
 				return failed(acme.Connection, "cut short")
 			}
@@ -50,7 +50,7 @@ func TestTheWorkGoesOnAfterValidateHasReturned(t *testing.T) {
 		if n := valueOf(t, w.metrics.inFlight); n != 1 {
 			t.Errorf("%v attempts are in flight, want 1", n)
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) //nolint:forbidigo // the bubble's clock
 		if got := q.job(v).challenge.Status; got != acme.ChallengeValid {
 			t.Errorf("the challenge is %s", got)
 		}
@@ -137,7 +137,7 @@ func TestABacklogIsWorkedOffWithoutWaitingForThePoll(t *testing.T) {
 			atOnce++
 			most = max(most, atOnce)
 			mu.Unlock()
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the bubble's clock
 			mu.Lock()
 			atOnce--
 			mu.Unlock()
@@ -175,7 +175,7 @@ func TestAnotherReplicaGoesOnWithWhatACrashedOneHadBegun(t *testing.T) {
 			return nil
 		})
 		defer stop()
-		time.Sleep(Lease + 2*pollInterval)
+		time.Sleep(Lease + 2*pollInterval) //nolint:forbidigo // the bubble's clock
 		synctest.Wait()
 		if attempted < Lease || q.job(v).challenge.Status != acme.ChallengeValid {
 			t.Errorf("the challenge is %s, attempted after %s", q.job(v).challenge.Status, attempted)
@@ -252,7 +252,7 @@ func TestAReplicaThatIsFullAndCannotSaySoDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := new(memoryQueue)
 		w, stop := newWorker(t, q, 1, func(context.Context, *acme.Validation) *failure {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
 			return failed(acme.Connection, "refused")
 		})
 		defer stop()
@@ -264,9 +264,9 @@ func TestAReplicaThatIsFullAndCannotSaySoDoesNotWait(t *testing.T) {
 		if _, ok := validate(t, w, second); ok || time.Since(start) > 0 {
 			t.Errorf("Validate returned %t after %s", ok, time.Since(start))
 		}
-		time.Sleep(2 * time.Second) // the first attempt's failure is not recorded
+		time.Sleep(2 * time.Second) // the first attempt's failure is not recorded //nolint:forbidigo // the bubble's clock
 		q.setDown(nil)
-		time.Sleep(2 * Lease)
+		time.Sleep(2 * Lease) //nolint:forbidigo // the bubble's clock
 		for _, v := range []*acme.Validation{first, second} {
 			if got := q.job(v); got.challenge.Status != acme.ChallengeInvalid || got.recorded != 1 {
 				t.Errorf("the challenge is %s, recorded %d times", got.challenge.Status, got.recorded)
@@ -286,12 +286,12 @@ func TestAQueueThatIsDownLosesNothing(t *testing.T) {
 		if _, ok := validate(t, w, v); ok {
 			t.Error("there was a result that was not recorded")
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock
 		if n := q.asked(); n > 100 {
 			t.Errorf("a queue that is down was asked %d times in a minute", n)
 		}
 		q.setDown(nil)
-		time.Sleep(2 * pollInterval)
+		time.Sleep(2 * pollInterval) //nolint:forbidigo // the bubble's clock
 		if got := q.job(v).challenge.Status; got != acme.ChallengeValid {
 			t.Errorf("the challenge is %s", got)
 		}
@@ -367,7 +367,7 @@ func TestAnIdleWorkerAsksAboutOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := new(memoryQueue)
 		_, stop := newWorker(t, q, 8, proves)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock
 		stop()
 		if n := q.asked(); n < 45 || n > 85 {
 			t.Errorf("the queue was asked %d times in a minute", n)

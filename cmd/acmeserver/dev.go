@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -58,7 +59,11 @@ func dev(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	if s.config, err = f.config(s.listener.Addr().(*net.TCPAddr)); err != nil {
+	at, err := netip.ParseAddrPort(s.listener.Addr().String())
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if s.config, err = f.config(at); err != nil {
 		return err
 	}
 	if f.databaseURL == "" {
@@ -101,13 +106,13 @@ func newAuthority() (authorityKeys, error) {
 }
 
 // config returns the configuration that the flags stand for.
-func (f *devFlags) config(at *net.TCPAddr) (*config.Config, error) {
+func (f *devFlags) config(at netip.AddrPort) (*config.Config, error) {
 	mode, ok := map[string]config.ValidationMode{"challenge": config.Challenge, "trusted": config.Trusted}[f.mode]
 	if !ok {
 		return nil, fmt.Errorf("--mode is %q; want challenge or trusted", f.mode)
 	}
-	hosts := []string{at.IP.String()}
-	if at.IP.IsUnspecified() || at.IP.IsLoopback() {
+	hosts := []string{at.Addr().String()}
+	if at.Addr().IsUnspecified() || at.Addr().IsLoopback() {
 		hosts = []string{"127.0.0.1", "localhost"}
 	}
 	c := &config.Config{
@@ -117,7 +122,7 @@ func (f *devFlags) config(at *net.TCPAddr) (*config.Config, error) {
 		Database:             &config.Database{URLFile: "-"},
 	}
 	for _, h := range hosts {
-		c.URLs = append(c.URLs, "https://"+net.JoinHostPort(h, fmt.Sprint(at.Port)))
+		c.URLs = append(c.URLs, "https://"+net.JoinHostPort(h, fmt.Sprint(at.Port())))
 	}
 	if f.dnsServer != "" {
 		c.Validation.Resolvers = []string{f.dnsServer}

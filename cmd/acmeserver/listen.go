@@ -78,7 +78,7 @@ func serveFaces(ctx context.Context, log *slog.Logger, s shutdown, faces []face)
 		servers[i] = srv
 		g.Go(func() error {
 			log.Info("listening", "face", f.name, "address", f.listener.Addr().String())
-			err := http.ErrServerClosed
+			var err error
 			if f.tls != nil {
 				err = srv.ServeTLS(f.listener, "", "")
 			} else {

@@ -69,7 +69,9 @@ func (s *service) run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var g errgroup.Group
-	g.Go(func() error { return serveFaces(background, s.log, shutdown{timeout: s.config.ShutdownTimeout.Duration}, opsFaces) })
+	g.Go(func() error {
+		return serveFaces(background, s.log, shutdown{timeout: s.config.ShutdownTimeout.Duration}, opsFaces)
+	})
 	err = s.serveClients(ctx, authority, worker, ops, func(run func(context.Context) error) {
 		g.Go(func() error { return run(background) })
 	})

@@ -27,7 +27,7 @@ func (s *Server) processes() ([]int, error) {
 	}
 	pids := []int{postmaster}
 	out, _ := exec.Command("pgrep", "-P", first).Output() // an error says that there is none
-	for _, field := range strings.Fields(string(out)) {
+	for field := range strings.FieldsSeq(string(out)) {
 		pid, err := strconv.Atoi(field)
 		if err != nil {
 			return nil, fmt.Errorf("the server's processes: %w", err)

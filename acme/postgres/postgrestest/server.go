@@ -103,8 +103,10 @@ func (s *Server) launch(bin string, credential *syscall.Credential, o Options) e
 		return fmt.Errorf("log of the server: %w", err)
 	}
 	defer logFile.Close()
-	args := []string{"-c", supervise, s.dir, bin,
-		"-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=300", "-c", "max_wal_size=4GB"}
+	args := []string{
+		"-c", supervise, s.dir, bin,
+		"-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=300", "-c", "max_wal_size=4GB",
+	}
 	if !o.Fsync {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
 	}
