@@ -41,6 +41,7 @@ test-store: ## The store, on a real Postgres
 	go test -race ./acme/postgres/...
 
 test-controllers: ## The controllers, on a real kube-apiserver and etcd
+	hack/postgres/ensure >/dev/null
 	KUBEBUILDER_ASSETS=$$(hack/envtest) go test -race ./controllers/...
 
 test-conformance: ## Foreign ACME clients

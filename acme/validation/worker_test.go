@@ -264,7 +264,7 @@ func TestAReplicaThatIsFullAndCannotSaySoDoesNotWait(t *testing.T) {
 		if _, ok := validate(t, w, second); ok || time.Since(start) > 0 {
 			t.Errorf("Validate returned %t after %s", ok, time.Since(start))
 		}
-		time.Sleep(2 * time.Second) // the first attempt's failure is not recorded //nolint:forbidigo // the bubble's clock
+		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock; the first attempt's failure is not recorded
 		q.setDown(nil)
 		time.Sleep(2 * Lease) //nolint:forbidigo // the bubble's clock
 		for _, v := range []*acme.Validation{first, second} {
