@@ -200,8 +200,18 @@ func (r *AcmeServerReconciler) observe(ctx context.Context, s *scope) error {
 // condition that did.
 func (r *AcmeServerReconciler) report(ctx context.Context, s *scope) error {
 	status := statusOf(s)
-	before := s.server.Status
-	if equality.Semantic.DeepEqual(before, status) {
+	if equality.Semantic.DeepEqual(s.server.Status, status) {
+		return nil
+	}
+	// The cache may not have what was written last, and would have the same events
+	// told twice.
+	live := &v1alpha1.AcmeServer{}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(s.server), live); err != nil {
+		return client.IgnoreNotFound(fmt.Errorf("reading the status: %w", err))
+	}
+	before := live.Status
+	s.server.Status = before
+	if status = statusOf(s); equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)

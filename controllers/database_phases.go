@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -208,12 +209,26 @@ func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) er
 	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
 	defer cancel()
 	if err := r.Migrate(ctx, *s.database); err != nil {
+		if s.databaseStarts() {
+			return retryf(v1alpha1.ReasonProgressing, "the embedded database has started and is not reached by its Service yet")
+		}
 		name, _ := render.DatabaseSecret(s.server)
 		return retryf(v1alpha1.ReasonUnreachable,
 			"the database of Secret %s cannot be used: %s; see that it runs and that the operator can reach it", name, withoutSecrets(err.Error(), s.database.URL))
 	}
 	s.succeed(v1alpha1.ConditionDatabaseReady, v1alpha1.ReasonConnected, "reached, with schema %q", s.database.Schema)
 	return nil
+}
+
+// startTime is how long an embedded database that started may be out of reach
+// before that is worth a warning: the Service's routes come after the pod.
+const startTime = time.Minute
+
+// databaseStarts reports whether the embedded database has started just now.
+func (s *scope) databaseStarts() bool {
+	c := meta.FindStatusCondition(s.server.Status.Conditions, v1alpha1.ConditionDatabaseReady)
+	return s.server.Spec.Database.SecretRef == nil && c != nil && c.Reason == v1alpha1.ReasonProgressing &&
+		s.now.Sub(c.LastTransitionTime.Time) < startTime
 }
 
 // withoutSecrets takes a connection URI and its password out of a text. Libraries
