@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 	"github.com/acme-ca/acme-ca-operator/controllers/render"
 )
@@ -28,7 +29,7 @@ func ready(t *testing.T) *scope {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := newKey(v1alpha1.ECDSAP256)
+	key, err := issuance.GenerateKey(issuance.ECDSAP256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func TestContains(t *testing.T) {
 func TestAuthorityThatCannotSignIsRefused(t *testing.T) {
 	t.Parallel()
 	good, other := ready(t).authority, ready(t).authority
-	leaf, err := newDatabaseCertificate([]string{"db"}, time.Hour, noon)
+	leaf, err := newDatabaseCertificate([]string{"db"}, 24*time.Hour, noon)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 	"github.com/acme-ca/acme-ca-operator/controllers/render"
 )
@@ -158,7 +159,7 @@ func (r *AcmeServerReconciler) makeIntermediate(ctx context.Context, s *scope, r
 		return nil, blockedf(v1alpha1.ReasonExpired, "the root expired at %s: %s",
 			root.certificate().NotAfter.Format(time.RFC3339), howToReplace(s.server))
 	}
-	key, err := newKey(keyAlgorithm(s.server))
+	key, err := issuance.GenerateKey(issuance.KeyAlgorithm(keyAlgorithm(s.server)))
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 	"github.com/acme-ca/acme-ca-operator/controllers/render"
 )
@@ -156,7 +157,7 @@ func (r *AcmeServerReconciler) ensureDatabaseCertificate(ctx context.Context, s 
 	}
 	var roots []byte
 	if secret != nil {
-		certificates, err := parseCertificates(secret.Data[corev1.TLSCertKey])
+		certificates, err := issuance.ParseCertificates(secret.Data[corev1.TLSCertKey])
 		if err == nil && s.now.Before(renewAt(certificates[0])) {
 			s.wake(renewAt(certificates[0]))
 			return secret, nil

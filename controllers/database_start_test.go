@@ -87,7 +87,7 @@ func newEmbedded(t *testing.T) *embedded {
 	must(t, listener.Close())
 	d.credential = unprivileged(t)
 	d.own(t, "")
-	pair, err := newDatabaseCertificate([]string{"localhost"}, time.Hour, time.Now())
+	pair, err := newDatabaseCertificate([]string{"localhost"}, 24*time.Hour, time.Now())
 	must(t, err)
 	d.roots = pair.Roots
 	for name, text := range render.DatabaseConfig() {

@@ -60,6 +60,9 @@ type RootConfig struct {
 	CommonName   string
 	Organization string // optional
 	KeyAlgorithm KeyAlgorithm
+	// Key is the key to certify, such as that of a certificate to be renewed;
+	// default a new one of KeyAlgorithm.
+	Key crypto.Signer
 	// Lifetime counts both ends; it is at least a day.
 	Lifetime time.Duration
 	// Clock tells the time; default [time.Now].
@@ -70,7 +73,7 @@ type RootConfig struct {
 // same words.
 type IntermediateConfig RootConfig
 
-// NewRoot makes a self-signed root with a new key.
+// NewRoot makes a self-signed root.
 func NewRoot(c RootConfig) (*x509.Certificate, crypto.Signer, error) {
 	template, key, err := caTemplate(c)
 	if err != nil {
@@ -83,7 +86,7 @@ func NewRoot(c RootConfig) (*x509.Certificate, crypto.Signer, error) {
 	return certificate, key, nil
 }
 
-// NewIntermediate makes a CA certificate with a new key, signed by a root (or
+// NewIntermediate makes a CA certificate, signed by a root (or
 // another CA) that may still be followed by one. It signs end-entity
 // certificates alone (path length 0) and does not outlive its issuer.
 func NewIntermediate(root *x509.Certificate, rootKey crypto.Signer, c IntermediateConfig) (*x509.Certificate, crypto.Signer, error) {
@@ -110,7 +113,7 @@ func NewIntermediate(root *x509.Certificate, rootKey crypto.Signer, c Intermedia
 	return certificate, key, nil
 }
 
-// caTemplate returns what a CA certificate is to say, with its new key.
+// caTemplate returns what a CA certificate is to say, with its key.
 func caTemplate(c RootConfig) (*x509.Certificate, crypto.Signer, error) {
 	if c.CommonName == "" || len(c.CommonName) > maxCommonName {
 		return nil, nil, fmt.Errorf("common name %q: it should have 1 to %d octets", c.CommonName, maxCommonName)
@@ -121,9 +124,12 @@ func caTemplate(c RootConfig) (*x509.Certificate, crypto.Signer, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	key, err := GenerateKey(c.KeyAlgorithm)
-	if err != nil {
-		return nil, nil, err
+	if c.Key == nil {
+		key, err := GenerateKey(c.KeyAlgorithm)
+		if err != nil {
+			return nil, nil, err
+		}
+		c.Key = key
 	}
 	subject := pkix.Name{CommonName: c.CommonName}
 	if c.Organization != "" {
@@ -135,7 +141,7 @@ func caTemplate(c RootConfig) (*x509.Certificate, crypto.Signer, error) {
 		SerialNumber: new(big.Int).SetBytes(serial[:]), Subject: subject,
 		NotBefore: notBefore, NotAfter: notBefore.Add(c.Lifetime - time.Second),
 		BasicConstraintsValid: true, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}, key, nil
+	}, c.Key, nil
 }
 
 // signCA signs a CA certificate and verifies that with its issuer's.
