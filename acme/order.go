@@ -49,3 +49,8 @@ type Finalization struct {
 // IssueFunc makes the certificate of an order. It must not keep the order, and
 // must not use the store: it runs while the store holds the order's lock.
 type IssueFunc func(ctx context.Context, o *Order) (*Certificate, error)
+
+// OrderExpired returns the error of an order that nobody finalized in time.
+func OrderExpired() *Problem {
+	return Problemf(Malformed, "the order expired before it was finalized")
+}

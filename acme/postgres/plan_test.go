@@ -155,4 +155,6 @@ func exercise(t *testing.T, s *postgres.Store) {
 	check(err)
 	_, err = s.DeactivateAccount(ctx, a.ID)
 	check(err)
+	_, err = s.Collect(ctx, acme.DefaultGarbagePolicy())
+	check(err)
 }

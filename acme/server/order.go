@@ -274,7 +274,7 @@ func (s *Server) orderBody(r *request, o *acme.Order) orderJSON {
 	}
 	if (o.Status == acme.OrderPending || o.Status == acme.OrderReady) && !o.ExpiresAt.After(s.config.Now()) {
 		body.Status = acme.OrderInvalid
-		body.Error = acme.Problemf(acme.Malformed, "the order expired before it was finalized")
+		body.Error = acme.OrderExpired()
 	}
 	for i, id := range o.Authorizations {
 		body.Authorizations[i] = r.base.authorization(id)

@@ -75,6 +75,10 @@ ALTER TABLE certificates ALTER COLUMN der SET STORAGE EXTERNAL;
 -- What CRLs list.
 CREATE INDEX certificates_revoked ON certificates (issuer_id, serial) WHERE revoked_at IS NOT NULL;
 
+-- What is garbage: lifetimes differ by profile, so that the oldest certificate is not
+-- the first to end.
+CREATE INDEX certificates_expiry ON certificates (not_after);
+
 -- A certificate is a fact. Only its revocation is added, once.
 CREATE TRIGGER facts BEFORE UPDATE ON certificates FOR EACH ROW
     WHEN (OLD.revoked_at IS NOT NULL
