@@ -214,7 +214,7 @@ func (r *AcmeServerReconciler) report(ctx context.Context, s *scope) error {
 	if status = statusOf(s); equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(withoutGarbage(&status))
 	if err != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
@@ -239,6 +239,15 @@ func (r *AcmeServerReconciler) report(ctx context.Context, s *scope) error {
 		r.Recorder.Eventf(s.server, nil, kind, c.Reason, c.Type, "%s is %s: %s", c.Type, c.Status, brief(c.Message))
 	}
 	return nil
+}
+
+// withoutGarbage returns what this controller applies of a status: what it has only
+// read of the collection of garbage would else become its own, and stay as it was.
+func withoutGarbage(status *v1alpha1.AcmeServerStatus) *v1alpha1.AcmeServerStatus {
+	ours := status.DeepCopy()
+	ours.GarbageCollection = nil
+	meta.RemoveStatusCondition(&ours.Conditions, v1alpha1.ConditionGarbageCollected)
+	return ours
 }
 
 // maxNote is the length of an event's note that the API server takes, in bytes.

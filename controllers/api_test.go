@@ -135,7 +135,9 @@ func create(t *testing.T, namespace, name, spec string) error {
 func TestEveryConditionOfAServerIsListed(t *testing.T) {
 	t.Parallel()
 	server := shared.ready(t, v1alpha1.AcmeServerSpec{})
-	want := append(slices.Clone(v1alpha1.ServerConditions), v1alpha1.ConditionReady, v1alpha1.ConditionIssuanceRestricted)
+	shared.condition(t, server, v1alpha1.ConditionGarbageCollected, metav1.ConditionTrue, v1alpha1.ReasonCollected)
+	want := append(slices.Clone(v1alpha1.ServerConditions),
+		v1alpha1.ConditionReady, v1alpha1.ConditionIssuanceRestricted, v1alpha1.ConditionGarbageCollected)
 	var got []string
 	for _, condition := range server.Status.Conditions {
 		got = append(got, condition.Type)

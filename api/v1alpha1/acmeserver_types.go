@@ -117,6 +117,12 @@ type AcmeServerSpec struct {
 	// +kubebuilder:default={}
 	NetworkPolicy NetworkPolicySpec `json:"networkPolicy,omitempty"`
 
+	// garbageCollection is when what has expired is taken to its end, and what is
+	// old is deleted from the database.
+	// +optional
+	// +kubebuilder:default={}
+	GarbageCollection GarbageCollectionSpec `json:"garbageCollection,omitempty"`
+
 	// deletionPolicy tells what becomes of what cannot be made again, when the
 	// AcmeServer is deleted: the volume of the embedded database and the Secrets
 	// with the authority's keys. Retained, a new AcmeServer of the same name
@@ -152,7 +158,7 @@ type AcmeServerStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions: Ready, DatabaseReady, CertificateAuthorityReady, Available,
-	// ClusterIssuerReady, IssuanceRestricted. The message of one that is not True
+	// ClusterIssuerReady, IssuanceRestricted, GarbageCollected. The message of one that is not True
 	// says what to do.
 	// +optional
 	// +listType=map
@@ -173,6 +179,10 @@ type AcmeServerStatus struct {
 	// certificateAuthority is the certificate that is signed with.
 	// +optional
 	CertificateAuthority *CertificateAuthorityStatus `json:"certificateAuthority,omitempty"`
+	// garbageCollection is the last collection of garbage that was told of; absent
+	// where there is none.
+	// +optional
+	GarbageCollection *GarbageCollectionStatus `json:"garbageCollection,omitempty"`
 }
 
 // CertificateAuthorityStatus is the certificate that is signed with.

@@ -20,6 +20,10 @@ const (
 	// ConditionIssuanceRestricted says whether clients prove that the names they
 	// ask for are theirs. It warns; Ready does not depend on it.
 	ConditionIssuanceRestricted = "IssuanceRestricted"
+	// ConditionGarbageCollected says that what is expired or old goes from the
+	// database. Ready does not depend on it. Absent until the first collection, and
+	// where spec.garbageCollection.interval is 0s.
+	ConditionGarbageCollected = "GarbageCollected"
 )
 
 // ServerConditions lists the condition types in the order in which they come
@@ -40,6 +44,7 @@ const (
 	ReasonServing      = "Serving"      // Available
 	ReasonScaledToZero = "ScaledToZero" // Available: spec.replicas is 0
 	ReasonChallenge    = "Challenge"    // IssuanceRestricted
+	ReasonCollected    = "Collected"    // GarbageCollected
 )
 
 // The reasons of conditions that are not True. Each one's message says what to do.
@@ -56,5 +61,6 @@ const (
 	ReasonNameTaken          = "NameTaken"          // an object of that name belongs to somebody else
 	ReasonRejected           = "Rejected"           // the API server refused an object
 	ReasonError              = "Error"              // anything else; retried
+	ReasonSweepFailed        = "SweepFailed"        // GarbageCollected: tried again after the interval
 	ReasonTrusted            = "Trusted"            // IssuanceRestricted: spec.validation.mode is Trusted
 )

@@ -11,9 +11,11 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/postgres"
 	"github.com/acme-ca/acme-ca-operator/controllers"
 )
@@ -58,6 +60,15 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if err := reconciler.SetupWithManager(ctx, mgr); err != nil {
+		return err
+	}
+	garbage, err := controllers.NewGarbage(controllers.GarbageConfig{
+		Servers: reconciler, Collect: collect, Registerer: metrics.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	if err := garbage.SetupWithManager(mgr); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -107,4 +118,15 @@ func migrate(ctx context.Context, d controllers.Database) error {
 		return err
 	}
 	return postgres.Migrate(ctx, cfg)
+}
+
+// collect collects the garbage of a database once, over one connection: the
+// operator keeps none to the databases of the cluster.
+func collect(ctx context.Context, d controllers.Database, p acme.GarbagePolicy) (acme.GarbageReport, error) {
+	store, err := postgres.New(ctx, postgres.Config{URL: d.URL, RootCAs: d.RootCAs, Schema: d.Schema, MaxConnections: 1})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	return store.Collect(ctx, p)
 }
