@@ -148,7 +148,7 @@ func (s *Server) write(w http.ResponseWriter, hr *http.Request, r *request, rt r
 	for _, l := range resp.links {
 		h.Add("Link", l)
 	}
-	if resp.cacheable != "" {
+	if resp.cacheable != "" && hr.Method != http.MethodPost {
 		h.Set("Cache-Control", resp.cacheable)
 	} else {
 		h.Set("Cache-Control", "no-store") // RFC 8555 §7.2 for nonces
@@ -209,7 +209,7 @@ func (s *Server) record(hr *http.Request, rt route, r *request, status int, p *a
 	switch {
 	case status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case rt.auth == anyone && status < http.StatusBadRequest:
+	case (rt.auth == anyone || rt.auth == public) && status < http.StatusBadRequest:
 		level = slog.LevelDebug
 	}
 	if !s.config.Logger.Enabled(hr.Context(), level) {

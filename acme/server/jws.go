@@ -42,8 +42,11 @@ func (s *Server) authenticate(rt route, r *request, hr *http.Request, w http.Res
 	if rt.path == "/" { // nothing is there whatever the method
 		return nil
 	}
-	if rt.auth == anyone {
+	switch {
+	case rt.auth == anyone:
 		return allowMethods(hr, w, http.MethodGet, http.MethodHead)
+	case rt.auth == public && hr.Method != http.MethodPost:
+		return allowMethods(hr, w, http.MethodGet, http.MethodHead, http.MethodPost)
 	}
 	if err := allowMethods(hr, w, http.MethodPost); err != nil {
 		return err
@@ -67,7 +70,13 @@ func (s *Server) authenticate(rt route, r *request, hr *http.Request, w http.Res
 	if rt.auth == byKey || (rt.auth == byEither && header.JSONWebKey != nil) {
 		return s.authenticateKey(r, jws, nonce)
 	}
-	return s.authenticateAccount(r, jws, nonce)
+	if err := s.authenticateAccount(r, jws, nonce); err != nil {
+		return err
+	}
+	if (rt.auth == public || rt.auth == byReader) && !r.isPostAsGet() {
+		return acme.Problemf(acme.Malformed, "this resource is read by POST-as-GET: with an empty payload (RFC 8555 §6.3)")
+	}
+	return nil
 }
 
 // allowMethods refuses every method but those named (RFC 8555 §6.3).

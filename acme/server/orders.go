@@ -20,9 +20,6 @@ func (s *Server) orders(r *request) (*response, error) {
 	if id != r.account.ID {
 		return nil, unauthorized("this account belongs to another key")
 	}
-	if !r.isPostAsGet() {
-		return nil, acme.Problemf(acme.Malformed, "the list of orders is read by POST-as-GET: with an empty payload")
-	}
 	var after acme.ID
 	if cursor := r.query().Get("cursor"); cursor != "" {
 		if after, err = acme.ParseID(cursor); err != nil {

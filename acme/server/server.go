@@ -94,8 +94,10 @@ type authentication int
 
 const (
 	anyone    authentication = iota // GET or HEAD, no JWS
+	public                          // as anyone, or POST-as-GET by a valid account (RFC 8555 §6.3)
 	byKey                           // JWS with jwk: whoever holds the key (RFC 8555 §6.2)
 	byAccount                       // JWS with kid: a valid account
+	byReader                        // as byAccount, with POST-as-GET alone
 	byEither                        // JWS with kid or jwk: revokeCert (RFC 8555 §7.6)
 )
 
@@ -129,8 +131,8 @@ const (
 
 // routes is the whole of what is served to ACME clients.
 var routes = []route{
-	{directoryPath, anyone, (*Server).directory},
-	{newNoncePath, anyone, (*Server).newNonce},
+	{directoryPath, public, (*Server).directory},
+	{newNoncePath, public, (*Server).newNonce},
 	{newAccountPath, byKey, (*Server).newAccount},
 	{newOrderPath, byAccount, (*Server).newOrder},
 	{newAuthzPath, byAccount, (*Server).newAuthz},
@@ -138,13 +140,13 @@ var routes = []route{
 	{revokeCertPath, byEither, (*Server).revokeCert},
 	{renewalPath + "/{renewal}", anyone, (*Server).renewalInfo},
 	{accountPath + "{id}", byAccount, (*Server).account},
-	{accountPath + "{id}" + ordersSuffix, byAccount, (*Server).orders},
-	{orderPath + "{id}", byAccount, (*Server).order},
+	{accountPath + "{id}" + ordersSuffix, byReader, (*Server).orders},
+	{orderPath + "{id}", byReader, (*Server).order},
 	{orderPath + "{id}" + finalizeSuffix, byAccount, (*Server).finalize},
 	{authzPath + "{id}", byAccount, (*Server).authorization},
 	{challengePath + "{id}/{type}", byAccount, (*Server).challenge},
-	{certPath + "{id}", byAccount, (*Server).certificate},
-	{certPath + "{id}/{chain}", byAccount, (*Server).certificate},
+	{certPath + "{id}", byReader, (*Server).certificate},
+	{certPath + "{id}/{chain}", byReader, (*Server).certificate},
 }
 
 // distribution is what is served in the clear to whoever verifies a certificate:

@@ -98,6 +98,30 @@ func TestEveryAnswerToAPostHasANonceAndEveryAnswerTheIndex(t *testing.T) {
 	}
 }
 
+func TestWhatIsReadIsReadByPOSTAsGETAndByNothingElse(t *testing.T) {
+	t.Parallel()
+	s := startTrusted(t)
+	c := s.NewAccount(t)
+	order := must(c.NewOrder(t.Context(), "a.example"))(t)
+	order = must(c.Finalize(t.Context(), order, acmetest.NewCSR(t, acmetest.NewKey(t), "a.example")))(t)
+	for name, url := range map[string]string{
+		"directory": s.DirectoryURL(), "newNonce": c.Directory.NewNonce, "order": order.URL, "orders": c.Account + "/orders",
+		"certificate": order.Certificate,
+	} {
+		if resp := must(c.Post(t.Context(), url, nil))(t); resp.Status/100 != 2 || resp.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: status %d, Cache-Control %q; want a success, no-store", name, resp.Status, resp.Header.Get("Cache-Control"))
+		}
+		if resp := must(c.Post(t.Context(), url, map[string]any{}))(t); problemType(resp) != acme.Malformed {
+			t.Errorf("%s with a payload: status %d, %s; want malformed", name, resp.Status, resp.Body)
+		}
+	}
+	stranger := s.NewAccount(t)
+	stranger.Key = acmetest.NewKey(t)
+	if resp := must(stranger.Post(t.Context(), s.DirectoryURL(), nil))(t); problemType(resp) != acme.Malformed {
+		t.Errorf("the directory with a signature that is wrong: status %d", resp.Status)
+	}
+}
+
 func TestNewNonceGivesADifferentNonceEachTime(t *testing.T) {
 	t.Parallel()
 	s := startTrusted(t)
