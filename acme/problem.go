@@ -99,6 +99,11 @@ type Problem struct {
 	Location string
 	// Link is sent as a header `Link: <…>; rel="help"`, where it is not empty.
 	Link string
+	// Instance is a URL for a person to visit, where it is not empty (RFC 8555 §7.3.3).
+	Instance string
+	// Terms is sent as a header `Link: <…>; rel="terms-of-service"`, where it is not
+	// empty (RFC 8555 §7.3.3).
+	Terms string
 }
 
 // Problemf returns a problem of type t with the formatted detail.
@@ -125,6 +130,7 @@ type problemJSON struct {
 	Identifier  *Identifier `json:"identifier,omitempty"`
 	Subproblems []*Problem  `json:"subproblems,omitempty"`
 	Algorithms  []string    `json:"algorithms,omitempty"`
+	Instance    string      `json:"instance,omitempty"`
 }
 
 // MarshalJSON writes the document of media type application/problem+json. The
@@ -133,6 +139,7 @@ func (p *Problem) MarshalJSON() ([]byte, error) {
 	return json.Marshal(problemJSON{
 		Type: ProblemNamespace + string(p.Type), Detail: p.Detail, Status: p.HTTPStatus(),
 		Identifier: p.Identifier, Subproblems: p.Subproblems, Algorithms: p.Algorithms,
+		Instance: p.Instance,
 	})
 }
 
@@ -145,6 +152,7 @@ func (p *Problem) UnmarshalJSON(data []byte) error {
 	*p = Problem{
 		Type: ProblemType(strings.TrimPrefix(w.Type, ProblemNamespace)), Detail: w.Detail, Status: w.Status,
 		Identifier: w.Identifier, Subproblems: w.Subproblems, Algorithms: w.Algorithms,
+		Instance: w.Instance,
 	}
 	return nil
 }

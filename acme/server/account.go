@@ -66,7 +66,7 @@ func (s *Server) accountOf(r *request, payload *newAccountJSON) (*acme.Account, 
 	}
 	if terms := s.config.Meta.TermsOfService; terms != "" && !payload.TermsOfServiceAgreed {
 		p := acme.Problemf(acme.UserActionRequired, "agree to the terms of service at %s", terms)
-		p.Link = terms
+		p.Instance, p.Terms = terms, terms
 		return nil, p
 	}
 	kid, err := s.config.ExternalAccounts.verify(payload.ExternalAccountBinding, r.key, r.base.to(newAccountPath))

@@ -51,8 +51,11 @@ func TestTermsThatAreNotAgreedToAreLinked(t *testing.T) {
 	if resp.Problem == nil || resp.Problem.Type != acme.UserActionRequired {
 		t.Fatalf("problem %v, want userActionRequired", resp.Problem)
 	}
-	if links := strings.Join(resp.Header.Values("Link"), " "); !strings.Contains(links, "<https://ca.example/terms>") {
+	if links := strings.Join(resp.Header.Values("Link"), " "); !strings.Contains(links, `<https://ca.example/terms>;rel="terms-of-service"`) {
 		t.Errorf("Link is %q", links)
+	}
+	if resp.Problem.Instance != "https://ca.example/terms" {
+		t.Errorf("instance is %q", resp.Problem.Instance)
 	}
 }
 

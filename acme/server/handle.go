@@ -138,6 +138,9 @@ func problemResponse(p *acme.Problem) *response {
 	if p.Link != "" {
 		resp.links = append(resp.links, link(p.Link, "help"))
 	}
+	if p.Terms != "" {
+		resp.links = append(resp.links, link(p.Terms, "terms-of-service"))
+	}
 	return resp
 }
 
