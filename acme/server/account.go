@@ -16,6 +16,9 @@ type accountJSON struct {
 	Contact              []string           `json:"contact,omitempty"`
 	TermsOfServiceAgreed bool               `json:"termsOfServiceAgreed,omitempty"`
 	Orders               string             `json:"orders"`
+	// ExternalAccountBinding is shown by the answer that made the account alone (RFC
+	// 8555 §7.3.4): what is kept of it is the key identifier.
+	ExternalAccountBinding json.RawMessage `json:"externalAccountBinding,omitempty"`
 }
 
 // newAccountJSON is the payload of newAccount (RFC 8555 §7.3).
@@ -56,7 +59,11 @@ func (s *Server) newAccount(r *request) (*response, error) {
 	if err != nil || !created {
 		return s.existingAccount(r, account, err)
 	}
-	return &response{status: http.StatusCreated, location: r.base.account(account.ID), body: r.base.accountBody(account)}, nil
+	body := r.base.accountBody(account)
+	if account.ExternalAccountID != "" {
+		body.ExternalAccountBinding = payload.ExternalAccountBinding
+	}
+	return &response{status: http.StatusCreated, location: r.base.account(account.ID), body: body}, nil
 }
 
 // accountOf makes the account that a newAccount asks for.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
@@ -148,6 +149,10 @@ func TestAnExternalAccountBindingMustBeRight(t *testing.T) {
 			resp := must(c.Post(t.Context(), c.Directory.NewAccount, payload))(t)
 			if got := problemType(resp); got != tt.want {
 				t.Fatalf("status %d, problem %v; want %q", resp.Status, resp.Problem, tt.want)
+			}
+			var account struct{ ExternalAccountBinding any }
+			if err := resp.Decode(&account); tt.want == "" && (err != nil || !cmp.Equal(account.ExternalAccountBinding, binding)) {
+				t.Errorf("the account shows the binding %v, %v; want %v", account.ExternalAccountBinding, err, binding)
 			}
 			// Issuers that are made again bind again (protocol rule 9).
 			if again := must(c.Post(t.Context(), c.Directory.NewAccount, payload))(t); tt.want == "" && again.Status != http.StatusOK {
