@@ -86,6 +86,13 @@ func TestAKeyChangeThatProvesTooLittleIsRefused(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the key that the account has", func(t *testing.T) {
+		t.Parallel()
+		c := s.NewAccount(t)
+		if resp := changeKey(t, c, c.Key, nil); resp.Status != http.StatusConflict || resp.Header.Get("Location") != c.Account {
+			t.Errorf("status %d, Location %q; want 409 and the account's URL", resp.Status, resp.Header.Get("Location"))
+		}
+	})
 	t.Run("the key of another account", func(t *testing.T) {
 		t.Parallel()
 		resp := changeKey(t, s.NewAccount(t), other.Key, nil)

@@ -29,6 +29,11 @@ func (s *Server) keyChange(r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if sum, err := acme.ThumbprintOf(key); err != nil || sum == old {
+		p := acme.Problemf(acme.Malformed, "the new key is the one that the account has")
+		p.Status, p.Location = http.StatusConflict, r.base.account(r.account.ID)
+		return nil, p
+	}
 	account, err := s.config.Store.ChangeKey(r.ctx, r.account.ID, old, key)
 	var state *acme.StateError
 	switch {
