@@ -79,7 +79,7 @@ func TestGarbageGoesFromTheDatabase(t *testing.T) {
 	owners := map[string]string{}
 	for _, entry := range server.ManagedFields {
 		if entry.Subresource == "status" {
-			owners[entry.Manager] = string(entry.FieldsV1.Raw)
+			owners[entry.Manager] = entry.FieldsV1.GetRawString()
 		}
 	}
 	for owner, fields := range owners {
