@@ -1,7 +1,9 @@
 package acme
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -18,6 +20,7 @@ const (
 	FailedValidationsPerIdentifier LimitName = "failedValidationsPerIdentifier"
 	CertificatesPerDomain          LimitName = "certificatesPerDomain"
 	CertificatesPerNameSet         LimitName = "certificatesPerNameSet"
+	PauseAfterConsecutiveFailures  LimitName = "pauseAfterConsecutiveFailures"
 )
 
 // Limits is the one table of limits: what a subject is, and the default. A
@@ -34,6 +37,13 @@ var Limits = map[LimitName]struct {
 	FailedValidationsPerIdentifier: {"the account and the identifier", Limit{Count: 60, Period: time.Hour}},
 	CertificatesPerDomain:          {"the registered domain", Limit{}},
 	CertificatesPerNameSet:         {"the exact set of identifiers", Limit{Count: 50, Period: 24 * time.Hour}},
+	PauseAfterConsecutiveFailures:  {"the account and the identifier", Limit{}},
+}
+
+// Counted reports whether a limit bounds how many there are at once, and so has
+// no period: what it counts becomes free by other means than time.
+func (n LimitName) Counted() bool {
+	return n == ConcurrentOrdersPerAccount || n == PauseAfterConsecutiveFailures
 }
 
 // Limit is so many per period and subject. Where it has no period it bounds how
@@ -50,14 +60,50 @@ type Limit struct {
 // Off reports whether the limit limits nothing.
 func (l Limit) Off() bool { return l.Count <= 0 }
 
+// Emission is the time in which one unit of a limit with a period becomes free
+// again, in whole microseconds, as stores keep time.
+func (l Limit) Emission() time.Duration {
+	return max((l.Period / time.Duration(l.Count)).Truncate(time.Microsecond), time.Microsecond)
+}
+
+// Most is how many there may be at once: the burst, or all of a counted limit.
+func (l Limit) Most() int {
+	if l.Burst > 0 {
+		return l.Burst
+	}
+	return l.Count
+}
+
+// Tolerance is how far ahead of now what was spent of a limit with a period may
+// reach: the burst, as time.
+func (l Limit) Tolerance() time.Duration { return l.Emission() * time.Duration(l.Most()) }
+
 // Spend is what a request takes from a limit. A store takes all spends of a
 // transaction or none, by its own clock.
 type Spend struct {
 	Limit   LimitName
 	Subject string
 	Of      Limit
-	// DryRun takes and reports but never refuses.
+	// Check only asks whether one could be taken: it is taken elsewhere.
+	Check bool
+	// DryRun reports what would be refused, and refuses nothing. What would be
+	// refused is not taken, as if it had been.
 	DryRun bool
+}
+
+// SortSpends returns spends in the order in which a store takes them, which is the
+// same for all transactions, so that none waits for another that waits for it.
+func SortSpends(spends []Spend) []Spend {
+	sorted := slices.Clone(spends)
+	slices.SortStableFunc(sorted, func(a, b Spend) int {
+		return cmp.Or(cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Subject, b.Subject))
+	})
+	return sorted
+}
+
+// IdentifierSubject is the subject that stands for an account and an identifier.
+func IdentifierSubject(account ID, id Identifier) string {
+	return account.String() + "/" + id.Base().Value
 }
 
 // Quota is what is left of a limit after a spend.
@@ -66,8 +112,19 @@ type Quota struct {
 	Of    Limit
 	// Remaining is how many more there may be now.
 	Remaining int
-	// Reset is the time until Remaining is the burst again.
+	// Reset is the time until Remaining is the burst again; 0 of a counted limit,
+	// where no time can tell.
 	Reset time.Duration
+	// Exceeded says that the spend would have been refused, but for a dry run.
+	Exceeded bool
+}
+
+// Throttle is a subject that has used up a limit.
+type Throttle struct {
+	Limit   LimitName
+	Subject string
+	// Until is when one more will be taken.
+	Until time.Time
 }
 
 // LimitError says that a spend was refused, and with it the transaction. Nothing
@@ -76,8 +133,8 @@ type LimitError struct {
 	Limit   LimitName
 	Subject string
 	Of      Limit
-	// RetryAfter is when the same spend will be taken, if nothing else takes it
-	// first; 0 where no time can tell.
+	// RetryAfter is when all spends of the transaction will be taken, if nothing
+	// else takes them first; 0 where no time can tell.
 	RetryAfter time.Duration
 }
 

@@ -1,5 +1,10 @@
 package acme
 
+import (
+	"fmt"
+	"time"
+)
+
 // RateLimitPolicy is what limits are in force, as the store keeps it for all
 // replicas. The zero value is the built-in defaults of [Limits].
 type RateLimitPolicy struct {
@@ -15,6 +20,10 @@ type RateLimitPolicy struct {
 	Limits map[LimitName]Limit `json:"limits,omitempty"`
 	// Overrides are for single subjects.
 	Overrides []LimitOverride `json:"overrides,omitempty"`
+	// PauseAfterConsecutiveFailures is how many validations of an account and an
+	// identifier may fail in a row, before its orders for it are refused until it is
+	// unpaused; 0 is never.
+	PauseAfterConsecutiveFailures int `json:"pauseAfterConsecutiveFailures,omitempty"`
 	// RequestsPerAddress guards each replica against floods from one address, in
 	// memory; no limit where its count is 0.
 	RequestsPerAddress Limit `json:"requestsPerAddress,omitzero"`
@@ -25,4 +34,52 @@ type LimitOverride struct {
 	Limit   LimitName `json:"limit"`
 	Subject string    `json:"subject"`
 	Of      Limit     `json:"of"`
+}
+
+// Validate says what is wrong with a policy: every limit must be one of [Limits]
+// and have a period, unless it is one of those that count.
+func (p *RateLimitPolicy) Validate() error {
+	for name, l := range p.Limits {
+		if err := l.validate(name); err != nil {
+			return err
+		}
+	}
+	for _, o := range p.Overrides {
+		if o.Subject == "" {
+			return fmt.Errorf("an override of %s names no subject", o.Limit)
+		}
+		if err := o.Of.validate(o.Limit); err != nil {
+			return fmt.Errorf("override for %s: %w", o.Subject, err)
+		}
+	}
+	if p.PauseAfterConsecutiveFailures < 0 {
+		return fmt.Errorf("pauseAfterConsecutiveFailures is %d, less than 0", p.PauseAfterConsecutiveFailures)
+	}
+	return p.RequestsPerAddress.validate("requestsPerAddress")
+}
+
+// maxPeriod bounds the periods of limits: a row is kept for as long.
+const maxPeriod = 366 * 24 * time.Hour
+
+// maxCount bounds counts and bursts, so that no arithmetic of theirs overflows.
+const maxCount = 1_000_000
+
+// validate says what is wrong with a limit of a name.
+func (l Limit) validate(name LimitName) error {
+	_, known := Limits[name]
+	switch {
+	case !known && name != "requestsPerAddress":
+		return fmt.Errorf("there is no limit %q", name)
+	case l.Count < 0 || l.Count > maxCount || l.Burst < 0 || l.Burst > maxCount:
+		return fmt.Errorf("%s: count %d and burst %d; want 0 to %d", name, l.Count, l.Burst, maxCount)
+	case l.Off():
+		return nil
+	case name.Counted() && (l.Period != 0 || l.Burst != 0):
+		return fmt.Errorf("%s bounds how many there are at once: it has neither period nor burst", name)
+	case !name.Counted() && (l.Period < time.Duration(l.Count)*time.Microsecond || l.Period > maxPeriod):
+		return fmt.Errorf("%s: period %s; want at most %s, and a microsecond or more for each of the count", name, l.Period, maxPeriod)
+	case !name.Counted() && l.Tolerance() > maxPeriod:
+		return fmt.Errorf("%s: a burst of %d takes %s to become free; want at most %s", name, l.Burst, l.Tolerance(), maxPeriod)
+	}
+	return nil
 }

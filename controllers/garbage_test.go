@@ -43,7 +43,7 @@ func (c *cluster) collected(t *testing.T, uri, part string, spec v1alpha1.Garbag
 func TestGarbageGoesFromTheDatabase(t *testing.T) {
 	t.Parallel()
 	store, account := postgrestest.New(t), acmetest.NewAccount(t)
-	_, _, err := store.CreateAccount(t.Context(), account)
+	_, _, _, err := store.CreateAccount(t.Context(), account, nil)
 	check(t, err)
 	add := func(age, left time.Duration) *acme.Order {
 		o, made := acmetest.NewReadyOrder(account.ID, "a.test")
@@ -51,7 +51,8 @@ func TestGarbageGoesFromTheDatabase(t *testing.T) {
 		binary.BigEndian.PutUint64(ms[:], uint64(time.Now().Add(-age).UnixMilli()))
 		copy(o.ID[:6], ms[2:])
 		o.ExpiresAt = time.Now().Add(left)
-		check(t, store.CreateOrder(t.Context(), o, made))
+		_, err := store.CreateOrder(t.Context(), o, made, nil)
+		check(t, err)
 		return o
 	}
 	const day = 24 * time.Hour

@@ -36,6 +36,7 @@ type Memory struct {
 	issuers        map[acme.IssuerID]*acme.Issuer
 	crls           map[acme.IssuerID]acme.CRL
 	nonces         map[acme.Nonce]struct{}
+	limits         map[memoryLimitKey]memoryLimit
 	keys           []memoryKey // the newest first
 }
 
@@ -70,6 +71,7 @@ func NewMemory() *Memory {
 		crls:           map[acme.IssuerID]acme.CRL{},
 		issuers:        map[acme.IssuerID]*acme.Issuer{},
 		nonces:         map[acme.Nonce]struct{}{},
+		limits:         map[memoryLimitKey]memoryLimit{},
 	}
 }
 

@@ -8,24 +8,28 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
-// CreateAccount adds a, or returns the account that has its key already.
-func (m *Memory) CreateAccount(ctx context.Context, a *acme.Account) (account *acme.Account, created bool, err error) {
+// CreateAccount adds a, paid for by spends, or returns the account that has its
+// key already.
+func (m *Memory) CreateAccount(ctx context.Context, a *acme.Account, spends []acme.Spend) (account *acme.Account, created bool, quotas []acme.Quota, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, false, err
+		return nil, false, nil, err
 	}
 	thumbprint, err := acme.ThumbprintOf(a.Key)
 	if err != nil {
-		return nil, false, err
+		return nil, false, nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if holder := m.holderOf(thumbprint); holder != nil {
-		return cloneAccount(holder), false, nil
+		return cloneAccount(holder), false, nil, nil
+	}
+	if quotas, err = m.spend(spends, a.ID); err != nil {
+		return nil, false, nil, err
 	}
 	kept := cloneAccount(a)
 	kept.CreatedAt = stored(a.CreatedAt)
 	m.accounts[a.ID] = kept
-	return cloneAccount(kept), true, nil
+	return cloneAccount(kept), true, quotas, nil
 }
 
 // holderOf returns the account that has a key, or nil.

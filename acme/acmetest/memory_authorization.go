@@ -117,7 +117,7 @@ func (m *Memory) DeactivateAuthorization(ctx context.Context, account, authoriza
 // StartValidation takes a challenge from pending to processing and leases the
 // validation to the caller.
 func (m *Memory) StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType,
-	lease time.Duration,
+	lease time.Duration, spends []acme.Spend,
 ) (*acme.Authorization, *acme.Validation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
@@ -129,6 +129,11 @@ func (m *Memory) StartValidation(ctx context.Context, account, authorization acm
 		return nil, nil, err
 	}
 	c := a.Challenge(t)
+	if c != nil && a.Status == acme.AuthorizationPending {
+		if _, err := m.spend(spends, account); err != nil {
+			return nil, nil, err
+		}
+	}
 	switch {
 	case c == nil:
 		return nil, nil, fmt.Errorf("challenge %q of authorization %s: %w", acme.Excerpt(string(t)), authorization, acme.ErrNotFound)

@@ -45,27 +45,32 @@ func (o *memoryOrder) invalidate(problem *acme.Problem) {
 }
 
 // CreateOrder adds an order of a valid account with the authorizations made for
-// it; those that it uses again must be the account's, valid and not expired.
-func (m *Memory) CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization) error {
+// it, paid for by spends; those that it uses again must be the account's, valid and
+// not expired.
+func (m *Memory) CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, err := m.validAccount(o.AccountID); err != nil {
-		return err
+		return nil, err
 	}
 	for _, id := range o.Authorizations {
 		made := slices.ContainsFunc(authorizations, func(a *acme.Authorization) bool { return a.ID == id })
 		if !made && !m.usable(o.AccountID, id) {
-			return &acme.StateError{Object: "authorization", ID: id, State: "not valid"}
+			return nil, &acme.StateError{Object: "authorization", ID: id, State: "not valid"}
 		}
 	}
 	if o.Replaces != "" && m.replaced(o.Replaces) {
-		return &acme.StateError{Object: "certificate", State: "replaced"}
+		return nil, &acme.StateError{Object: "certificate", State: "replaced"}
 	}
 	if m.orders[o.ID] != nil {
-		return fmt.Errorf("order %s is there already", o.ID)
+		return nil, fmt.Errorf("order %s is there already", o.ID)
+	}
+	quotas, err := m.spend(spends, o.AccountID)
+	if err != nil {
+		return nil, err
 	}
 	m.orders[o.ID] = &memoryOrder{Order: *keptOrder(o)}
 	for _, a := range authorizations {
@@ -77,7 +82,7 @@ func (m *Memory) CreateOrder(ctx context.Context, o *acme.Order, authorizations 
 		}
 		m.authorizations[a.ID] = kept
 	}
-	return nil
+	return quotas, nil
 }
 
 // replaced reports whether an order that is not invalid replaces a certificate.

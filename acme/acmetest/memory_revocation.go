@@ -92,7 +92,7 @@ func (m *Memory) CRL(ctx context.Context, issuer acme.IssuerID) (acme.CRL, error
 }
 
 // ChangeKey replaces the key of a valid account whose key is the old one.
-func (m *Memory) ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbprint, key *jose.JSONWebKey) (*acme.Account, error) {
+func (m *Memory) ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbprint, key *jose.JSONWebKey, spends []acme.Spend) (*acme.Account, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -111,6 +111,9 @@ func (m *Memory) ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbp
 	}
 	if holder := m.holderOf(thumbprint); holder != nil && holder.ID != account {
 		return cloneAccount(holder), fmt.Errorf("change key of account %s: %w", account, acme.ErrKeyInUse)
+	}
+	if _, err := m.spend(spends, account); err != nil {
+		return nil, err
 	}
 	a.Key = key
 	return cloneAccount(a), nil

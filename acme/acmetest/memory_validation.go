@@ -34,7 +34,7 @@ func (m *Memory) ClaimValidations(ctx context.Context, limit int, lease time.Dur
 
 // RecordValidation ends a validation whose lease v still has, and takes the order
 // to ready or invalid with it.
-func (m *Memory) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem) (acme.Challenge, error) {
+func (m *Memory) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, spends []acme.Spend) (acme.Challenge, error) {
 	if err := ctx.Err(); err != nil {
 		return acme.Challenge{}, err
 	}
@@ -42,6 +42,11 @@ func (m *Memory) RecordValidation(ctx context.Context, v *acme.Validation, probl
 	defer m.mu.Unlock()
 	a, err := m.leased(v)
 	if err != nil {
+		return acme.Challenge{}, err
+	}
+	if problem == nil {
+		delete(m.limits, memoryLimitKey{acme.PauseAfterConsecutiveFailures, acme.IdentifierSubject(v.AccountID, v.Identifier)})
+	} else if _, err := m.spend(spends, v.AccountID); err != nil {
 		return acme.Challenge{}, err
 	}
 	c := a.Challenge(a.attempted)

@@ -24,6 +24,11 @@ type Store interface {
 	// RegisterIssuer adds an issuer, or replaces its chains: a server calls it at
 	// its start, before it issues.
 	RegisterIssuer(ctx context.Context, issuer *acme.Issuer) error
+	// Unpause forgets the failures in a row of an account and an identifier.
+	Unpause(ctx context.Context, subject string) error
+	// Throttled lists subjects that have used up a limit, those that wait longest
+	// first, up to a number of them.
+	Throttled(ctx context.Context, limit int) ([]acme.Throttle, error)
 }
 
 // storeTest is one sentence of the contract of a store.
@@ -52,6 +57,7 @@ func TestStore(t *testing.T, newStore func(t *testing.T) Store) {
 		{"keys", keyChangeTests},
 		{"revocations", revocationTests},
 		{"reuse", reuseTests},
+		{"limits", limitTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
@@ -98,6 +104,12 @@ func NewOrder(account acme.ID, names ...string) (*acme.Order, []*acme.Authorizat
 		authorizations = append(authorizations, a)
 	}
 	return o, authorizations
+}
+
+// CreateOrder adds an order that nothing is owed for.
+func CreateOrder(ctx context.Context, s Store, o *acme.Order, authorizations []*acme.Authorization) error {
+	_, err := s.CreateOrder(ctx, o, authorizations, nil)
+	return err
 }
 
 // NewReadyOrder is [NewOrder] of a server that trusts the account.
@@ -151,7 +163,7 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 // addAccount adds a new account.
 func addAccount(t testing.TB, s Store) *acme.Account {
 	t.Helper()
-	a, created, err := s.CreateAccount(t.Context(), NewAccount(t))
+	a, created, _, err := s.CreateAccount(t.Context(), NewAccount(t), nil)
 	if err != nil || !created {
 		t.Fatalf("CreateAccount: created %t, error %v", created, err)
 	}
@@ -161,7 +173,7 @@ func addAccount(t testing.TB, s Store) *acme.Account {
 // add adds an order with its authorizations.
 func add(t testing.TB, s Store, o *acme.Order, authorizations []*acme.Authorization) *acme.Order {
 	t.Helper()
-	if err := s.CreateOrder(t.Context(), o, authorizations); err != nil {
+	if err := CreateOrder(t.Context(), s, o, authorizations); err != nil {
 		t.Fatalf("CreateOrder: %v", err)
 	}
 	return o

@@ -16,7 +16,7 @@ var accountTests = []storeTest{
 	{"an account is read back by its key as it was created", func(t *testing.T, s Store) {
 		want := NewAccount(t)
 		want.ExternalAccountID = "tenant-1"
-		created, isNew, err := s.CreateAccount(t.Context(), want)
+		created, isNew, _, err := s.CreateAccount(t.Context(), want, nil)
 		if err != nil || !isNew {
 			t.Fatalf("CreateAccount: created %t, error %v", isNew, err)
 		}
@@ -40,7 +40,7 @@ var accountTests = []storeTest{
 	{"an account without contacts is one", func(t *testing.T, s Store) {
 		a := NewAccount(t)
 		a.Contact = nil
-		got, _, err := s.CreateAccount(t.Context(), a)
+		got, _, _, err := s.CreateAccount(t.Context(), a, nil)
 		if err != nil || len(got.Contact) != 0 {
 			t.Errorf("contacts %q, error %v; want none", got.Contact, err)
 		}
@@ -49,7 +49,7 @@ var accountTests = []storeTest{
 		first := addAccount(t, s)
 		second := NewAccount(t)
 		second.Key = first.Key
-		got, created, err := s.CreateAccount(t.Context(), second)
+		got, created, _, err := s.CreateAccount(t.Context(), second, nil)
 		if err != nil || created || got.ID != first.ID {
 			t.Errorf("created %t, error %v; want the account there is", created, err)
 		}
@@ -61,7 +61,7 @@ var accountTests = []storeTest{
 		atOnce(20, func(int) {
 			a := NewAccount(t)
 			a.Key = key
-			got, created, err := s.CreateAccount(t.Context(), a)
+			got, created, _, err := s.CreateAccount(t.Context(), a, nil)
 			if err != nil {
 				t.Error(err)
 				return

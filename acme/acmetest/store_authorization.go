@@ -61,7 +61,7 @@ var authorizationTests = []storeTest{
 			var created error
 			atOnce(2, func(i int) {
 				if i == 0 {
-					created = s.CreateOrder(t.Context(), second, nil)
+					created = CreateOrder(t.Context(), s, second, nil)
 				} else if _, err := s.DeactivateAuthorization(t.Context(), a.ID, made[0].ID); err != nil {
 					t.Error(err)
 				}
@@ -111,7 +111,7 @@ var authorizationTests = []storeTest{
 		if _, err := s.DeactivateAuthorization(t.Context(), v.AccountID, v.AuthorizationID); err != nil {
 			t.Fatal(err)
 		}
-		_, err := s.RecordValidation(t.Context(), v, nil)
+		_, err := s.RecordValidation(t.Context(), v, nil, nil)
 		wantState(t, err, "authorization", "deactivated")
 		wantState(t, s.RetryValidation(t.Context(), v, unavailableHost(), 0), "authorization", "deactivated")
 		got := mustAuthorization(t, s, v.AccountID, v.AuthorizationID)
@@ -131,7 +131,7 @@ var authorizationTests = []storeTest{
 		var recorded error
 		atOnce(2, func(i int) {
 			if i == 0 {
-				_, recorded = s.RecordValidation(t.Context(), v, nil)
+				_, recorded = s.RecordValidation(t.Context(), v, nil, nil)
 			} else if _, err := s.DeactivateAuthorization(t.Context(), v.AccountID, v.AuthorizationID); err != nil {
 				t.Error(err)
 			}
@@ -156,7 +156,7 @@ func started(t testing.TB, s Store, names ...string) *acme.Validation {
 // startedOf returns the validation of an authorization by dns-01.
 func startedOf(t testing.TB, s Store, a *acme.Authorization, lease time.Duration) *acme.Validation {
 	t.Helper()
-	_, v, err := s.StartValidation(t.Context(), a.AccountID, a.ID, acme.DNS01, lease)
+	_, v, err := s.StartValidation(t.Context(), a.AccountID, a.ID, acme.DNS01, lease, nil)
 	if err != nil || v == nil {
 		t.Fatalf("StartValidation: validation %v, error %v", v, err)
 	}

@@ -37,7 +37,7 @@ var orderTests = []storeTest{
 	}},
 	{"an order that no account made is refused", func(t *testing.T, s Store) {
 		o, authorizations := NewOrder(acme.NewID(), "a.test")
-		wantError(t, s.CreateOrder(t.Context(), o, authorizations), acme.ErrNotFound)
+		wantError(t, CreateOrder(t.Context(), s, o, authorizations), acme.ErrNotFound)
 	}},
 	{"an order of a deactivated account is refused, with its authorizations", func(t *testing.T, s Store) {
 		a := addAccount(t, s)
@@ -45,7 +45,7 @@ var orderTests = []storeTest{
 			t.Fatal(err)
 		}
 		o, authorizations := NewOrder(a.ID, "a.test")
-		wantState(t, s.CreateOrder(t.Context(), o, authorizations), "account", "deactivated")
+		wantState(t, CreateOrder(t.Context(), s, o, authorizations), "account", "deactivated")
 		_, err := s.Authorization(t.Context(), a.ID, authorizations[0].ID)
 		wantError(t, err, acme.ErrNotFound)
 	}},
@@ -85,7 +85,7 @@ var orderTests = []storeTest{
 		for _, from := range []*acme.Order{pending, foreign, expired} {
 			o, _ := NewReadyOrder(a.ID, "a.test")
 			o.Authorizations = from.Authorizations
-			wantState(t, s.CreateOrder(t.Context(), o, nil), "authorization", "not valid")
+			wantState(t, CreateOrder(t.Context(), s, o, nil), "authorization", "not valid")
 		}
 	}},
 }

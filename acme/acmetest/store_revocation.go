@@ -19,13 +19,13 @@ var keyChangeTests = []storeTest{
 			t.Fatal(err)
 		}
 		next := &jose.JSONWebKey{Key: NewKey(t).Public()}
-		changed, err := s.ChangeKey(t.Context(), a.ID, old, next)
+		changed, err := s.ChangeKey(t.Context(), a.ID, old, next, nil)
 		if err != nil || changed.ID != a.ID || changed.Key.Key == nil || !next.Key.(*ecdsa.PublicKey).Equal(changed.Key.Key) {
 			t.Fatalf("ChangeKey: %+v, %v", changed, err)
 		}
 		_, err = s.AccountByKey(t.Context(), old)
 		wantError(t, err, acme.ErrNotFound)
-		_, err = s.ChangeKey(t.Context(), a.ID, old, &jose.JSONWebKey{Key: NewKey(t).Public()})
+		_, err = s.ChangeKey(t.Context(), a.ID, old, &jose.JSONWebKey{Key: NewKey(t).Public()}, nil)
 		wantState(t, err, "account", "valid") // whose key is not the old one any more
 	}},
 	{"a key of another account is refused, with that account", func(t *testing.T, s Store) {
@@ -34,7 +34,7 @@ var keyChangeTests = []storeTest{
 		if err != nil {
 			t.Fatal(err)
 		}
-		holder, err := s.ChangeKey(t.Context(), a.ID, old, other.Key)
+		holder, err := s.ChangeKey(t.Context(), a.ID, old, other.Key, nil)
 		wantError(t, err, acme.ErrKeyInUse)
 		if holder == nil || holder.ID != other.ID {
 			t.Errorf("the account returned is %+v, want %s", holder, other.ID)
@@ -49,7 +49,7 @@ var keyChangeTests = []storeTest{
 		if _, err := s.DeactivateAccount(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.ChangeKey(t.Context(), a.ID, old, &jose.JSONWebKey{Key: NewKey(t).Public()})
+		_, err = s.ChangeKey(t.Context(), a.ID, old, &jose.JSONWebKey{Key: NewKey(t).Public()}, nil)
 		wantState(t, err, "account", "deactivated")
 	}},
 }
@@ -168,7 +168,7 @@ var reuseTests = []storeTest{
 		replace := func() (*acme.Order, error) {
 			o, made := NewOrder(a.ID, "a.example")
 			o.Replaces = "key.serial"
-			return o, s.CreateOrder(t.Context(), o, made)
+			return o, CreateOrder(t.Context(), s, o, made)
 		}
 		o, err := replace()
 		if err != nil {

@@ -17,7 +17,7 @@ var validationTests = []storeTest{
 		account := addAccount(t, s)
 		o, made := NewOrder(account.ID, "*.a.test")
 		add(t, s, o, made)
-		a, v, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease)
+		a, v, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +38,7 @@ var validationTests = []storeTest{
 	}},
 	{"a challenge that is processing is returned as it is, without a validation", func(t *testing.T, s Store) {
 		v := started(t, s, "a.test")
-		a, again, err := s.StartValidation(t.Context(), v.AccountID, v.AuthorizationID, v.Type, lease)
+		a, again, err := s.StartValidation(t.Context(), v.AccountID, v.AuthorizationID, v.Type, lease, nil)
 		if err != nil || again != nil || a.Challenge(v.Type).Status != acme.ChallengeProcessing {
 			t.Errorf("authorization %v, validation %v, error %v; want a processing challenge and no validation", a, again, err)
 		}
@@ -50,7 +50,7 @@ var validationTests = []storeTest{
 		var mu sync.Mutex
 		validations := 0
 		atOnce(20, func(int) {
-			_, v, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease)
+			_, v, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -65,7 +65,7 @@ var validationTests = []storeTest{
 	}},
 	{"a second challenge of an authorization is refused", func(t *testing.T, s Store) {
 		v := started(t, s, "a.test")
-		_, _, err := s.StartValidation(t.Context(), v.AccountID, v.AuthorizationID, acme.HTTP01, lease)
+		_, _, err := s.StartValidation(t.Context(), v.AccountID, v.AuthorizationID, acme.HTTP01, lease, nil)
 		wantState(t, err, "authorization", "pending")
 	}},
 	{"a challenge that is not there is not found", func(t *testing.T, s Store) {
@@ -81,7 +81,7 @@ var validationTests = []storeTest{
 			{account.ID, made[0].ID, acme.HTTP01}, // a wildcard's only by DNS
 			{account.ID, made[0].ID, "dns-02"},
 		} {
-			_, _, err := s.StartValidation(t.Context(), ask.account, ask.authorization, ask.challenge, lease)
+			_, _, err := s.StartValidation(t.Context(), ask.account, ask.authorization, ask.challenge, lease, nil)
 			wantError(t, err, acme.ErrNotFound)
 		}
 	}},
@@ -90,14 +90,14 @@ var validationTests = []storeTest{
 		o, made := NewOrder(account.ID, "a.test")
 		made[0].ExpiresAt = now().Add(-time.Second)
 		add(t, s, o, made)
-		_, _, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease)
+		_, _, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease, nil)
 		wantState(t, err, "authorization", "expired")
 	}},
 	{"a challenge of an authorization that is valid without any is refused", func(t *testing.T, s Store) {
 		account := addAccount(t, s)
 		o, made := NewReadyOrder(account.ID, "a.test")
 		add(t, s, o, made)
-		_, _, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease)
+		_, _, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease, nil)
 		wantState(t, err, "authorization", "valid")
 	}},
 	{"a proof makes the challenge and the authorization valid, and the last one the order ready", func(t *testing.T, s Store) {
@@ -106,7 +106,7 @@ var validationTests = []storeTest{
 		add(t, s, o, made)
 		for i, want := range []acme.OrderStatus{acme.OrderPending, acme.OrderReady} {
 			v := startedOf(t, s, made[i], lease)
-			c, err := s.RecordValidation(t.Context(), v, nil)
+			c, err := s.RecordValidation(t.Context(), v, nil, nil)
 			if err != nil || c.Type != v.Type || c.Status != acme.ChallengeValid || c.ValidatedAt.IsZero() || c.Error != nil {
 				t.Fatalf("challenge %+v, error %v; want it valid", c, err)
 			}
@@ -129,7 +129,7 @@ var validationTests = []storeTest{
 			add(t, s, o, made)
 			validations := []*acme.Validation{startedOf(t, s, made[0], lease), startedOf(t, s, made[1], lease)}
 			atOnce(2, func(i int) {
-				if _, err := s.RecordValidation(t.Context(), validations[i], nil); err != nil {
+				if _, err := s.RecordValidation(t.Context(), validations[i], nil, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -142,7 +142,7 @@ var validationTests = []storeTest{
 		v := started(t, s, "a.test", "b.test")
 		problem := unavailableHost()
 		problem.Subproblems = []*acme.Problem{{Type: acme.DNSProblem, Detail: "\x00", Identifier: &v.Identifier}}
-		c, err := s.RecordValidation(t.Context(), v, problem)
+		c, err := s.RecordValidation(t.Context(), v, problem, nil)
 		if err != nil || c.Status != acme.ChallengeInvalid || !c.ValidatedAt.IsZero() {
 			t.Fatalf("challenge %+v, error %v; want it invalid", c, err)
 		}
@@ -156,7 +156,7 @@ var validationTests = []storeTest{
 				t.Errorf("problem (-want +got):\n%s", diff)
 			}
 		}
-		_, again, err := s.StartValidation(t.Context(), v.AccountID, v.AuthorizationID, v.Type, lease)
+		_, again, err := s.StartValidation(t.Context(), v.AccountID, v.AuthorizationID, v.Type, lease, nil)
 		if err != nil || again != nil {
 			t.Errorf("validation %v, error %v; want the challenge as it is", again, err)
 		}
@@ -166,10 +166,10 @@ var validationTests = []storeTest{
 		o, made := NewOrder(account.ID, "a.test", "b.test")
 		add(t, s, o, made)
 		first, second := startedOf(t, s, made[0], lease), startedOf(t, s, made[1], lease)
-		if _, err := s.RecordValidation(t.Context(), first, unavailableHost()); err != nil {
+		if _, err := s.RecordValidation(t.Context(), first, unavailableHost(), nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.RecordValidation(t.Context(), second, nil); err != nil {
+		if _, err := s.RecordValidation(t.Context(), second, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := mustOrder(t, s, o); got.Status != acme.OrderInvalid {
@@ -195,19 +195,19 @@ var leaseTests = []storeTest{
 		if diff := cmp.Diff(&want, taken, cmpopts.IgnoreFields(acme.Validation{}, "Lease")); diff != "" || taken.Lease == old.Lease {
 			t.Errorf("validation (-want +got):\n%s", diff)
 		}
-		_, err := s.RecordValidation(t.Context(), old, unavailableHost())
+		_, err := s.RecordValidation(t.Context(), old, unavailableHost(), nil)
 		wantState(t, err, "authorization", "leased to another")
 		wantState(t, s.RetryValidation(t.Context(), old, unavailableHost(), 0), "authorization", "leased to another")
-		if _, err := s.RecordValidation(t.Context(), taken, nil); err != nil {
+		if _, err := s.RecordValidation(t.Context(), taken, nil, nil); err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.RecordValidation(t.Context(), taken, nil)
+		_, err = s.RecordValidation(t.Context(), taken, nil, nil)
 		wantState(t, err, "authorization", "valid")
 	}},
 	{"a lease that has run out and that nobody took over still takes the result", func(t *testing.T, s Store) {
 		o, made := NewOrder(addAccount(t, s).ID, "a.test")
 		add(t, s, o, made)
-		if _, err := s.RecordValidation(t.Context(), startedOf(t, s, made[0], ranOut), nil); err != nil {
+		if _, err := s.RecordValidation(t.Context(), startedOf(t, s, made[0], ranOut), nil, nil); err != nil {
 			t.Error(err)
 		}
 		if claimed, err := s.ClaimValidations(t.Context(), 10, lease); err != nil || len(claimed) != 0 {
@@ -226,7 +226,7 @@ var leaseTests = []storeTest{
 		if c.Status != acme.ChallengeProcessing || c.Error == nil || c.Error.Type != acme.Connection {
 			t.Errorf("challenge %+v; want it processing, with a problem", c)
 		}
-		_, err := s.RecordValidation(t.Context(), v, nil)
+		_, err := s.RecordValidation(t.Context(), v, nil, nil)
 		wantState(t, err, "authorization", "leased to another")
 	}},
 	{"a problem of an attempt is gone once there is a proof", func(t *testing.T, s Store) {
@@ -234,7 +234,7 @@ var leaseTests = []storeTest{
 		if err := s.RetryValidation(t.Context(), v, unavailableHost(), ranOut); err != nil {
 			t.Fatal(err)
 		}
-		c, err := s.RecordValidation(t.Context(), claimOne(t, s), nil)
+		c, err := s.RecordValidation(t.Context(), claimOne(t, s), nil, nil)
 		if err != nil || c.Error != nil {
 			t.Errorf("challenge %+v, error %v; want no problem", c, err)
 		}
@@ -320,14 +320,14 @@ var leaseTests = []storeTest{
 		v := started(t, s, "a.test")
 		unknown := *v
 		unknown.AuthorizationID = acme.NewID()
-		_, err := s.RecordValidation(t.Context(), &unknown, nil)
+		_, err := s.RecordValidation(t.Context(), &unknown, nil, nil)
 		wantError(t, err, acme.ErrNotFound)
 		wantError(t, s.RetryValidation(t.Context(), &unknown, nil, 0), acme.ErrNotFound)
 		if err := s.RetryValidation(t.Context(), v, nil, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		v.Lease = acme.ID{}
-		_, err = s.RecordValidation(t.Context(), v, nil)
+		_, err = s.RecordValidation(t.Context(), v, nil, nil)
 		wantState(t, err, "authorization", "leased to another")
 	}},
 }

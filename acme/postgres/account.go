@@ -29,39 +29,42 @@ func queueAccount(b *pgx.Batch, id acme.ID, a *acme.Account, found *bool) {
 		QueryRow(optional(found, func(row pgx.Row) error { return scanAccount(row, a) }))
 }
 
-// CreateAccount adds a, or returns the account that has its key already. Of
-// several callers with one key, one adds it and all return it. One round trip;
-// the commit waits for the disk.
-func (s *Store) CreateAccount(ctx context.Context, a *acme.Account) (account *acme.Account, created bool, err error) {
+// CreateAccount adds a, or returns the account that has its key already, for which
+// nothing is spent. Of several callers with one key, one adds it and all return it.
+// One round trip; the commit waits for the disk.
+func (s *Store) CreateAccount(ctx context.Context, a *acme.Account, spends []acme.Spend) (account *acme.Account, created bool, quotas []acme.Quota, err error) {
 	thumbprint, err := acme.ThumbprintOf(a.Key)
 	if err != nil {
-		return nil, false, err
+		return nil, false, nil, err
 	}
 	key, err := json.Marshal(a.Key)
 	if err != nil {
-		return nil, false, fmt.Errorf("key of account %s: %w", a.ID, err)
+		return nil, false, nil, fmt.Errorf("key of account %s: %w", a.ID, err)
 	}
 	contact := a.Contact
 	if contact == nil {
 		contact = []string{}
 	}
 	b := &pgx.Batch{}
+	paid := s.queueSpends(b, spends, a.ID, `NOT EXISTS (SELECT FROM accounts WHERE key_thumbprint = $8)`, thumbprint[:])
 	b.Queue(`
 		INSERT INTO accounts (id, status, key_thumbprint, key, contact, terms_agreed, external_account_id, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		SELECT $1::uuid, $2::text, $3::bytea, $4::json, $5::text[], $6::boolean, $7::text, $8::timestamptz WHERE `+notRefused+`
 		ON CONFLICT (key_thumbprint) DO NOTHING`,
 		uuidOf(a.ID), string(a.Status), thumbprint[:], key, contact, a.TermsOfServiceAgreed, textOf(a.ExternalAccountID), a.CreatedAt,
 	).Exec(changed(&created))
 	account, found := new(acme.Account), false
 	b.Queue(selectAccount+`WHERE key_thumbprint = $1`, thumbprint[:]).
 		QueryRow(optional(&found, func(row pgx.Row) error { return scanAccount(row, account) }))
-	if err := s.send(ctx, "create account", b); err != nil {
-		return nil, false, err
+	// Where another caller was faster, nothing is owed.
+	paid.queueAbandon(b, `EXISTS (SELECT FROM accounts WHERE id = $1)`, uuidOf(a.ID))
+	if err := paid.settle(s.send(ctx, "create account", b)); err != nil {
+		return nil, false, nil, err
 	}
 	if !found { // the one that stood in the way was deleted between the statements
-		return nil, false, fmt.Errorf("create account: %w", acme.ErrUnavailable)
+		return nil, false, nil, fmt.Errorf("create account: %w", acme.ErrUnavailable)
 	}
-	return account, created, nil
+	return account, created, paid.quotas, nil
 }
 
 // AccountByKey reads the account that has a key, whatever its state. One round trip.
@@ -120,10 +123,15 @@ func (s *Store) changeAccount(ctx context.Context, what string, b *pgx.Batch, id
 	if err := s.send(ctx, what, b); err != nil {
 		return nil, err
 	}
+	return changedAccount(id, a, found, *updated)
+}
+
+// changedAccount returns an account that was changed, or why it was not.
+func changedAccount(id acme.ID, a *acme.Account, found, updated bool) (*acme.Account, error) {
 	switch {
 	case !found:
 		return nil, notFound("account", id)
-	case !*updated:
+	case !updated:
 		return nil, &acme.StateError{Object: "account", ID: id, State: string(a.Status)}
 	}
 	return a, nil

@@ -20,7 +20,7 @@ func BenchmarkIssuance(b *testing.B) {
 	}
 	b.Cleanup(func() { _ = server.Stop() })
 	store := postgrestest.Open(b, postgres.Config{URL: server.URL(b)})
-	account, _, err := store.CreateAccount(b.Context(), acmetest.NewAccount(b))
+	account, _, _, err := store.CreateAccount(b.Context(), acmetest.NewAccount(b), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func BenchmarkIssuance(b *testing.B) {
 			return nil, err
 		}
 		o, made := acmetest.NewReadyOrder(account.ID, "a.test")
-		return o, store.CreateOrder(b.Context(), o, made)
+		return o, acmetest.CreateOrder(b.Context(), store, o, made)
 	}
 	finalize := func(o *acme.Order) (*acme.Order, error) {
 		if err := authenticate(); err != nil {

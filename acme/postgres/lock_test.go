@@ -17,12 +17,12 @@ func TestAnOrderWaitsForTheDeactivationOfWhatItUsesAgain(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.URL(t)
 	store := postgrestest.Open(t, postgres.Config{URL: url})
-	account, _, err := store.CreateAccount(t.Context(), acmetest.NewAccount(t))
+	account, _, _, err := store.CreateAccount(t.Context(), acmetest.NewAccount(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	first, made := acmetest.NewReadyOrder(account.ID, "a.test")
-	if err := store.CreateOrder(t.Context(), first, made); err != nil {
+	if err := acmetest.CreateOrder(t.Context(), store, first, made); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := pgx.Connect(t.Context(), url)
@@ -37,7 +37,7 @@ func TestAnOrderWaitsForTheDeactivationOfWhatItUsesAgain(t *testing.T) {
 	second, _ := acmetest.NewReadyOrder(account.ID, "a.test")
 	second.Authorizations = first.Authorizations
 	created := make(chan error, 1)
-	go func() { created <- store.CreateOrder(t.Context(), second, nil) }()
+	go func() { created <- acmetest.CreateOrder(t.Context(), store, second, nil) }()
 	waitForLock(t, conn, created)
 	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 type metrics struct {
 	duration    *prometheus.HistogramVec
 	unavailable *prometheus.CounterVec
+	limited     *prometheus.CounterVec
 }
 
 // newMetrics registers the metrics of a store and its pool; r may be nil.
@@ -27,6 +28,9 @@ func newMetrics(r prometheus.Registerer, pool *pgxpool.Pool) (*metrics, error) {
 		unavailable: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "acme_store_unavailable_total", Help: "Calls for which the database could not be asked.",
 		}, []string{"method"}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "acme_store_limited_total", Help: "Spends refused by a limit, and those that a dry run would have refused.",
+		}, []string{"limit", "outcome"}),
 	}
 	if r == nil {
 		return m, nil
@@ -36,7 +40,7 @@ func newMetrics(r prometheus.Registerer, pool *pgxpool.Pool) (*metrics, error) {
 			func() float64 { return value(pool.Stat()) })
 	}
 	for _, c := range []prometheus.Collector{
-		m.duration, m.unavailable,
+		m.duration, m.unavailable, m.limited,
 		gauge("acme_store_connections", "Connections to the database.",
 			func(s *pgxpool.Stat) float64 { return float64(s.TotalConns()) }),
 		gauge("acme_store_connections_in_use", "Connections to the database that a call has.",

@@ -80,7 +80,7 @@ const createOrder = `
 			not_before, not_after, error, expires_at, created_at)
 		SELECT $1::uuid, $2::uuid, $3::text, $4::json, $5::uuid[], $6::text, $7::text,
 			$8::timestamptz, $9::timestamptz, $10::json, $11::timestamptz, $12::timestamptz
-		WHERE EXISTS (SELECT FROM accounts WHERE id = $2 AND status = 'valid')
+		WHERE ` + notRefused + ` AND EXISTS (SELECT FROM accounts WHERE id = $2 AND status = 'valid')
 			AND (SELECT count(*) FROM reused) = cardinality($22::uuid[])
 		RETURNING id),
 	authorized AS (
@@ -97,35 +97,38 @@ const createOrder = `
 // CreateOrder adds an order of a valid account with the authorizations made for
 // it. Those of the order that are not among them are used again: each must be the
 // account's, valid and not expired, or the error is a StateError that names it.
-// One round trip; the commit waits for the disk.
-func (s *Store) CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization) error {
+// It is paid for by spends, or not made. One round trip; the commit waits for the
+// disk, and so do the next orders that one of the same limits is spent for.
+func (s *Store) CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error) {
 	var created bool
 	var account pgtype.Text
 	var unusable pgtype.UUID
 	made := columnsOf(authorizations)
 	b := &pgx.Batch{}
+	paid := s.queueSpends(b, spends, o.AccountID, `true`)
 	b.Queue(createOrder,
 		uuidOf(o.ID), uuidOf(o.AccountID), string(o.Status), o.Identifiers, uuidsOf(o.Authorizations), o.Profile,
 		textOf(o.Replaces), timeOf(o.NotBefore), timeOf(o.NotAfter), problemOf(o.Error), o.ExpiresAt, o.CreatedAt,
 		made.ids, made.types, made.values, made.wildcards, made.statuses, made.tokens, made.offered,
 		made.expiresAt, made.createdAt, uuidsOf(reusedBy(o, authorizations)),
 	).QueryRow(func(row pgx.Row) error { return row.Scan(&created, &account, &unusable) })
+	paid.queueAbandon(b, `EXISTS (SELECT FROM orders WHERE id = $1)`, uuidOf(o.ID))
 	var refused *pgconn.PgError
-	switch err := s.send(ctx, "create order", b); {
+	switch err := paid.settle(s.send(ctx, "create order", b)); {
 	case errors.As(err, &refused) && refused.ConstraintName == "orders_replaces":
-		return &acme.StateError{Object: "certificate", State: "replaced"}
+		return nil, &acme.StateError{Object: "certificate", State: "replaced"}
 	case err != nil:
-		return err
+		return nil, err
 	case created:
-		return nil
+		return paid.quotas, nil
 	case !account.Valid:
-		return notFound("account", o.AccountID)
+		return nil, notFound("account", o.AccountID)
 	case account.String != string(acme.AccountValid):
-		return &acme.StateError{Object: "account", ID: o.AccountID, State: account.String}
+		return nil, &acme.StateError{Object: "account", ID: o.AccountID, State: account.String}
 	case unusable.Valid:
-		return &acme.StateError{Object: "authorization", ID: unusable.Bytes, State: "not valid"}
+		return nil, &acme.StateError{Object: "authorization", ID: unusable.Bytes, State: "not valid"}
 	default: // the account's state changed between two looks of the statement
-		return fmt.Errorf("create order: %w", acme.ErrUnavailable)
+		return nil, fmt.Errorf("create order: %w", acme.ErrUnavailable)
 	}
 }
 

@@ -105,7 +105,7 @@ func exercise(t *testing.T, s *postgres.Store) {
 			t.Fatal(err)
 		}
 	}
-	a, _, err := s.CreateAccount(ctx, acmetest.NewAccount(t))
+	a, _, _, err := s.CreateAccount(ctx, acmetest.NewAccount(t), nil)
 	check(err)
 	thumbprint, err := acme.ThumbprintOf(a.Key)
 	check(err)
@@ -120,17 +120,17 @@ func exercise(t *testing.T, s *postgres.Store) {
 	check(err)
 
 	o, made := acmetest.NewOrder(a.ID, "a.test", "b.test")
-	check(s.CreateOrder(ctx, o, made))
+	check(acmetest.CreateOrder(ctx, s, o, made))
 	var validations []*acme.Validation
 	for _, m := range made {
-		_, v, err := s.StartValidation(ctx, a.ID, m.ID, acme.DNS01, -time.Second)
+		_, v, err := s.StartValidation(ctx, a.ID, m.ID, acme.DNS01, -time.Second, nil)
 		check(err)
 		check(s.RetryValidation(ctx, v, nil, -time.Second))
 	}
 	validations, err = s.ClaimValidations(ctx, 2, time.Hour)
 	check(err)
 	for _, v := range validations {
-		_, err := s.RecordValidation(ctx, v, nil)
+		_, err := s.RecordValidation(ctx, v, nil, nil)
 		check(err)
 	}
 	valid, err := s.FinalizeOrder(ctx, acme.Finalization{AccountID: a.ID, OrderID: o.ID},
@@ -144,10 +144,10 @@ func exercise(t *testing.T, s *postgres.Store) {
 	check(err)
 
 	o, made = acmetest.NewOrder(a.ID, "a.test", "b.test")
-	check(s.CreateOrder(ctx, o, made))
-	_, v, err := s.StartValidation(ctx, a.ID, made[0].ID, acme.DNS01, time.Hour)
+	check(acmetest.CreateOrder(ctx, s, o, made))
+	_, v, err := s.StartValidation(ctx, a.ID, made[0].ID, acme.DNS01, time.Hour, nil)
 	check(err)
-	_, err = s.RecordValidation(ctx, v, acme.Problemf(acme.Connection, "refused"))
+	_, err = s.RecordValidation(ctx, v, acme.Problemf(acme.Connection, "refused"), nil)
 	check(err)
 	_, err = s.DeactivateAuthorization(ctx, a.ID, made[1].ID)
 	check(err)

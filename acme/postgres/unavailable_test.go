@@ -32,12 +32,12 @@ func TestACrashOfTheDatabaseIsUnavailableAndThenOver(t *testing.T) {
 	t.Parallel()
 	server := ownServer(t)
 	store := postgrestest.Open(t, postgres.Config{URL: server.URL(t)})
-	account, _, err := store.CreateAccount(t.Context(), acmetest.NewAccount(t))
+	account, _, _, err := store.CreateAccount(t.Context(), acmetest.NewAccount(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o, made := acmetest.NewReadyOrder(account.ID, "a.test")
-	if err := store.CreateOrder(t.Context(), o, made); err != nil {
+	if err := acmetest.CreateOrder(t.Context(), store, o, made); err != nil {
 		t.Fatal(err)
 	}
 	issuer, nonce := acmetest.NewIssuer(t, store), acmetest.NewNonce(t, store)
@@ -49,7 +49,7 @@ func TestACrashOfTheDatabaseIsUnavailableAndThenOver(t *testing.T) {
 	})
 	wantUnavailable(t, "finalize", err)
 	wantUnavailable(t, "ping", store.Ping(t.Context()))
-	_, _, err = store.CreateAccount(t.Context(), acmetest.NewAccount(t))
+	_, _, _, err = store.CreateAccount(t.Context(), acmetest.NewAccount(t), nil)
 	wantUnavailable(t, "create account", err)
 	_, err = store.NonceKeys(t.Context())
 	wantUnavailable(t, "nonce keys", err)
@@ -107,12 +107,12 @@ func TestWhatTheCallerCancelledIsNotUnavailable(t *testing.T) {
 func TestAServerThatHangsDoesNotKeepAnOrderLocked(t *testing.T) {
 	t.Parallel()
 	store := postgrestest.Open(t, postgres.Config{URL: postgrestest.URL(t), StatementTimeout: 300 * time.Millisecond})
-	account, _, err := store.CreateAccount(t.Context(), acmetest.NewAccount(t))
+	account, _, _, err := store.CreateAccount(t.Context(), acmetest.NewAccount(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o, made := acmetest.NewReadyOrder(account.ID, "a.test")
-	if err := store.CreateOrder(t.Context(), o, made); err != nil {
+	if err := acmetest.CreateOrder(t.Context(), store, o, made); err != nil {
 		t.Fatal(err)
 	}
 	issuer, f := acmetest.NewIssuer(t, store), acme.Finalization{AccountID: account.ID, OrderID: o.ID}

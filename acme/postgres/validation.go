@@ -13,28 +13,32 @@ import (
 // StartValidation takes a challenge of a pending authorization that has not
 // expired from pending to processing, and leases the validation to the caller.
 // Where the challenge is past pending it returns the authorization as it is. A
-// type that was not offered is [acme.ErrNotFound]. One round trip, which waits
-// for no disk: a crash of the database within its 600 ms makes the challenge
+// type that was not offered is [acme.ErrNotFound]. Every response to a challenge of
+// an authorization that is pending owes the spends, whether or not it starts
+// anything. One round trip, which waits for no disk: a crash of the database within its 600 ms makes the challenge
 // pending again, and clients respond to that once more.
 func (s *Store) StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType,
-	lease time.Duration,
+	lease time.Duration, spends []acme.Spend,
 ) (*acme.Authorization, *acme.Validation, error) {
 	b, a := &pgx.Batch{}, new(acme.Authorization)
 	var found, started, expired bool
 	var thumbprint []byte
 	mark := acme.NewID()
 	unhurried(b)
+	paid := s.queueSpends(b, spends, account, `EXISTS (
+		SELECT FROM authorizations WHERE id = $8 AND account_id = $1 AND status = 'pending' AND $9 = ANY (challenge_types))`,
+		uuidOf(authorization), string(t))
 	b.Queue(`
 		UPDATE authorizations a
 		SET challenge_type = $3, lease = $4, due_at = now() + $5::interval, attempts = 1
 		FROM accounts c
 		WHERE a.id = $1 AND a.account_id = $2 AND a.status = 'pending' AND a.challenge_type IS NULL
-			AND $3 = ANY (a.challenge_types) AND a.expires_at > now() AND c.id = a.account_id
+			AND $3 = ANY (a.challenge_types) AND a.expires_at > now() AND c.id = a.account_id AND `+notRefused+`
 		RETURNING c.key_thumbprint`,
 		uuidOf(authorization), uuidOf(account), string(t), uuidOf(mark), lease).
 		QueryRow(optional(&started, func(row pgx.Row) error { return row.Scan(&thumbprint) }))
 	queueAuthorization(b, account, authorization, a, &found, &expired)
-	if err := s.send(ctx, "start validation", b); err != nil {
+	if err := paid.settle(s.send(ctx, "start validation", b)); err != nil {
 		return nil, nil, err
 	}
 	if !found {
@@ -115,19 +119,24 @@ const (
 // RecordValidation ends a validation whose lease v still has: the challenge and its
 // authorization become valid where problem is nil, else invalid, and with them the
 // order ready, once its last authorization is valid, or invalid. A lease that
-// another took over is an [acme.StateError]. One round trip; the commit waits for
-// the disk.
+// another took over is an [acme.StateError]. A failure takes the spends, which must
+// be dry: it cannot be refused. A success ends the row of failures of its account
+// and identifier. One round trip; the commit waits for the disk.
 //
 // The order is locked before anything is looked at: of two replicas that record
 // the last two authorizations of one order at the same time, the second sees the
 // result of the first.
-func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem) (acme.Challenge, error) {
+func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, spends []acme.Spend) (acme.Challenge, error) {
 	status := acme.AuthorizationValid
 	if problem != nil {
 		status = acme.AuthorizationInvalid
 	}
 	b, id := &pgx.Batch{}, uuidOf(v.AuthorizationID)
 	b.Queue(`SELECT FROM orders WHERE id = (SELECT order_id FROM authorizations WHERE id = $1) FOR UPDATE`, id)
+	if problem != nil {
+		s.queueSpends(b, spends, v.AccountID, `EXISTS (SELECT FROM authorizations WHERE id = $8 AND lease = $9 AND status = 'pending')`,
+			id, uuidOf(v.Lease))
+	}
 	queue := func(recorded *bool) {
 		b.Queue(`
 			UPDATE authorizations
@@ -137,6 +146,7 @@ func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, proble
 			Exec(changed(recorded))
 		if problem == nil {
 			b.Queue(madeReady, id)
+			b.Queue(forgetFailures, string(acme.PauseAfterConsecutiveFailures), acme.IdentifierSubject(v.AccountID, v.Identifier))
 		} else {
 			b.Queue(madeInvalid, id, problem)
 		}

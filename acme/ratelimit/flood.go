@@ -57,11 +57,7 @@ func (f *Flood) of(subject string, limit acme.Limit) *rate.Limiter {
 		return r
 	}
 	if r, ok = f.older[subject]; !ok {
-		burst := limit.Burst
-		if burst == 0 {
-			burst = limit.Count
-		}
-		r = rate.NewLimiter(rate.Every(Emission(limit)), burst)
+		r = rate.NewLimiter(rate.Every(limit.Emission()), limit.Most())
 	}
 	if len(f.young) >= maxAddresses/2 {
 		f.older, f.young = f.young, make(map[string]*rate.Limiter, maxAddresses/2)

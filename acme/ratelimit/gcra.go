@@ -13,18 +13,6 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
-// Emission is the time in which one unit of a limit becomes free again.
-func Emission(l acme.Limit) time.Duration { return l.Period / time.Duration(l.Count) }
-
-// Tolerance is how far a theoretical arrival time may lie ahead: the burst, as time.
-func Tolerance(l acme.Limit) time.Duration {
-	burst := l.Burst
-	if burst == 0 {
-		burst = l.Count
-	}
-	return Emission(l) * time.Duration(burst)
-}
-
 // Take spends one unit of a limit by the generic cell rate algorithm (ITU-T I.371,
 // annex A). tat is the theoretical arrival time kept for the subject: when all
 // that it has spent will be free again; the zero time for one that has spent
@@ -39,9 +27,9 @@ func Take(tat, now time.Time, l acme.Limit) (kept time.Time, wait time.Duration,
 	if next.Before(now) {
 		next = now
 	}
-	next = next.Add(Emission(l))
-	if ahead := next.Sub(now); ahead > Tolerance(l) {
-		return tat, ahead - Tolerance(l), false
+	next = next.Add(l.Emission())
+	if ahead := next.Sub(now); ahead > l.Tolerance() {
+		return tat, ahead - l.Tolerance(), false
 	}
 	return next, 0, true
 }
@@ -49,5 +37,5 @@ func Take(tat, now time.Time, l acme.Limit) (kept time.Time, wait time.Duration,
 // Left returns how many units may be spent now, and when all may.
 func Left(tat, now time.Time, l acme.Limit) (remaining int, reset time.Duration) {
 	reset = max(tat.Sub(now), 0)
-	return max(int((Tolerance(l)-reset)/Emission(l)), 0), reset
+	return max(int((l.Tolerance()-reset)/l.Emission()), 0), reset
 }

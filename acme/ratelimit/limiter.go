@@ -54,6 +54,9 @@ func (l *Limiter) Enforced() acme.RateLimitPolicy { return l.policy.Load().RateL
 func (l *Limiter) NewOrder(account acme.ID, identifiers []acme.Identifier, renewal bool) []acme.Spend {
 	p := l.policy.Load()
 	spends := p.spend(nil, acme.ConcurrentOrdersPerAccount, account.String())
+	for _, id := range identifiers {
+		spends = p.failures(spends, account, id, true)
+	}
 	if renewal && !p.LimitRenewals {
 		return spends
 	}
@@ -61,6 +64,27 @@ func (l *Limiter) NewOrder(account acme.ID, identifiers []acme.Identifier, renew
 	spends = p.spend(spends, acme.CertificatesPerNameSet, NameSet(identifiers))
 	for _, domain := range registeredDomains(identifiers) {
 		spends = p.spend(spends, acme.CertificatesPerDomain, domain)
+	}
+	return spends
+}
+
+// FailedValidation returns what a validation that failed takes. It is never refused:
+// the next order for the identifier is.
+func (l *Limiter) FailedValidation(account acme.ID, identifier acme.Identifier) []acme.Spend {
+	spends := l.policy.Load().failures(nil, account, identifier, false)
+	for i := range spends {
+		spends[i].DryRun = true
+	}
+	return spends
+}
+
+// failures adds the limits on failed validations.
+func (p *policy) failures(spends []acme.Spend, account acme.ID, identifier acme.Identifier, check bool) []acme.Spend {
+	from, subject := len(spends), acme.IdentifierSubject(account, identifier)
+	spends = p.spend(spends, acme.FailedValidationsPerIdentifier, subject)
+	spends = p.spend(spends, acme.PauseAfterConsecutiveFailures, subject)
+	for i := range spends[from:] {
+		spends[from+i].Check = check
 	}
 	return spends
 }
@@ -86,6 +110,9 @@ func (p *policy) spend(spends []acme.Spend, name acme.LimitName, subject string)
 	if !ok {
 		if limit, ok = p.Limits[name]; !ok {
 			limit = acme.Limits[name].Default
+		}
+		if name == acme.PauseAfterConsecutiveFailures {
+			limit.Count = p.PauseAfterConsecutiveFailures
 		}
 	}
 	if limit.Off() {

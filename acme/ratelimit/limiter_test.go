@@ -27,6 +27,7 @@ func TestAnOrderOwesByPolicyOverrideAndDefault(t *testing.T) {
 	l := ratelimit.New(acme.RateLimitPolicy{
 		Limits: map[acme.LimitName]acme.Limit{
 			acme.OrdersPerAccount: five, acme.ConcurrentOrdersPerAccount: off, acme.CertificatesPerNameSet: off, acme.CertificatesPerDomain: five,
+			acme.FailedValidationsPerIdentifier: off,
 		},
 		Overrides: []acme.LimitOverride{{Limit: acme.CertificatesPerDomain, Subject: "big.example", Of: many}},
 	})

@@ -55,7 +55,7 @@ func (s *Server) newAccount(r *request) (*response, error) {
 		}
 		return nil, err
 	}
-	account, created, err := s.config.Store.CreateAccount(r.ctx, account)
+	account, created, quotas, err := s.config.Store.CreateAccount(r.ctx, account, s.config.Limits.NewAccount(r.client))
 	if err != nil || !created {
 		return s.existingAccount(r, account, err)
 	}
@@ -63,7 +63,7 @@ func (s *Server) newAccount(r *request) (*response, error) {
 	if account.ExternalAccountID != "" {
 		body.ExternalAccountBinding = payload.ExternalAccountBinding
 	}
-	return &response{status: http.StatusCreated, location: r.base.account(account.ID), body: body}, nil
+	return &response{status: http.StatusCreated, location: r.base.account(account.ID), body: body, quotas: quotas}, nil
 }
 
 // accountOf makes the account that a newAccount asks for.

@@ -37,7 +37,8 @@ func (s *Server) challenge(r *request) (*response, error) {
 	if err := r.decode(&payload); err != nil {
 		return nil, err
 	}
-	a, validation, err := s.config.Store.StartValidation(r.ctx, r.account.ID, id, t, s.config.ValidationLease)
+	spends := s.config.Limits.ChallengeResponse(id, t)
+	a, validation, err := s.config.Store.StartValidation(r.ctx, r.account.ID, id, t, s.config.ValidationLease, spends)
 	var state *acme.StateError
 	switch {
 	case errors.As(err, &state):

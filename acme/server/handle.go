@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"time"
@@ -25,6 +25,7 @@ type request struct {
 	method string
 	path   func(name string) string // the value of a wildcard of the route's path
 	query  func() url.Values
+	client netip.Addr // the peer of the connection
 
 	// The rest is of POSTs only.
 	account *acme.Account    // byAccount: a valid account
@@ -63,7 +64,8 @@ type response struct {
 	links    []string // headers Link, beside rel="index"
 	// retryAfter is sent in whole seconds, rounded up; 0 is not sent.
 	retryAfter time.Duration
-	body       any // as JSON, unless it is []byte, which is sent as contentType
+	quotas     []acme.Quota // headers RateLimit and RateLimit-Policy
+	body       any          // as JSON, unless it is []byte, which is sent as contentType
 	// contentType is that of a []byte body.
 	contentType string
 	// cacheable lets caches keep the answer; otherwise they must not.
@@ -77,11 +79,14 @@ func (s *Server) handler(rt route) http.Handler {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(hr.Context(), s.config.RequestTimeout)
 		defer cancel()
-		r := &request{ctx: ctx, base: s.baseOf(hr), method: hr.Method, path: hr.PathValue, query: hr.URL.Query}
+		r := &request{ctx: ctx, base: s.baseOf(hr), method: hr.Method, path: hr.PathValue, query: hr.URL.Query, client: clientOf(hr)}
 		resp, err := s.serve(rt, r, hr, w)
 		problem := s.problemOf(err)
 		if problem != nil {
 			resp = problemResponse(problem)
+			if limit := (*acme.LimitError)(nil); errors.As(err, &limit) {
+				resp.quotas = refusedQuota(limit)
+			}
 		}
 		s.write(w, hr, r, rt, resp)
 		s.record(hr, rt, r, resp.status, problem, err, time.Since(start))
@@ -97,6 +102,9 @@ func (s *Server) serve(rt route, r *request, hr *http.Request, w http.ResponseWr
 			s.config.Logger.Error("endpoint panicked", "path", rt.path, "panic", v, "stack", stack())
 		}
 	}()
+	if err := s.checkFlood(r); err != nil {
+		return nil, err
+	}
 	if err := s.authenticate(rt, r, hr, w); err != nil {
 		return nil, err
 	}
@@ -111,9 +119,12 @@ func (s *Server) serve(rt route, r *request, hr *http.Request, w http.ResponseWr
 // everything else without its text. nil for nil.
 func (s *Server) problemOf(err error) *acme.Problem {
 	var problem *acme.Problem
+	var limit *acme.LimitError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &limit):
+		return s.limitProblem(limit)
 	case errors.As(err, &problem):
 		return problem
 	case errors.Is(err, acme.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -165,8 +176,9 @@ func (s *Server) write(w http.ResponseWriter, hr *http.Request, r *request, rt r
 		h.Set("Location", resp.location)
 	}
 	if resp.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(resp.retryAfter.Seconds()))))
+		h.Set("Retry-After", strconv.Itoa(seconds(resp.retryAfter)))
 	}
+	writeQuotas(h, resp.quotas)
 	body, contentType := resp.encode()
 	if body == nil {
 		w.WriteHeader(resp.status)
@@ -212,7 +224,8 @@ func (s *Server) record(hr *http.Request, rt route, r *request, status int, p *a
 	switch {
 	case status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case (rt.auth == anyone || rt.auth == public) && status < http.StatusBadRequest:
+	case (rt.auth == anyone || rt.auth == public) && status < http.StatusBadRequest,
+		errors.Is(err, errFlood): // the log is not to be flooded either
 		level = slog.LevelDebug
 	}
 	if !s.config.Logger.Enabled(hr.Context(), level) {

@@ -34,7 +34,7 @@ func (s *Server) keyChange(r *request) (*response, error) {
 		p.Status, p.Location = http.StatusConflict, r.base.account(r.account.ID)
 		return nil, p
 	}
-	account, err := s.config.Store.ChangeKey(r.ctx, r.account.ID, old, key)
+	account, err := s.config.Store.ChangeKey(r.ctx, r.account.ID, old, key, s.config.Limits.KeyChange(r.account.ID))
 	var state *acme.StateError
 	switch {
 	case errors.Is(err, acme.ErrKeyInUse):

@@ -47,10 +47,11 @@ func (s *Server) newOrder(r *request) (*response, error) {
 	if err := s.checkReplaces(r, order); err != nil {
 		return nil, err
 	}
-	if err := s.createOrder(r, order); err != nil {
+	quotas, err := s.createOrder(r, order)
+	if err != nil {
 		return nil, err
 	}
-	return &response{status: http.StatusCreated, location: r.base.order(order.ID), body: s.orderBody(r, order)}, nil
+	return &response{status: http.StatusCreated, location: r.base.order(order.ID), body: s.orderBody(r, order), quotas: quotas}, nil
 }
 
 // orderOf makes the order that a payload asks for.
@@ -143,25 +144,26 @@ func (s *Server) challengesFor(id acme.Identifier) []acme.ChallengeType {
 
 // createOrder stores an order with its authorizations: those that it may use
 // again, and new ones for the rest.
-func (s *Server) createOrder(r *request, o *acme.Order) error {
+func (s *Server) createOrder(r *request, o *acme.Order) ([]acme.Quota, error) {
 	reusable, err := s.reusable(r, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = s.config.Store.CreateOrder(r.ctx, o, s.authorize(o, reusable))
+	spends := s.config.Limits.NewOrder(o.AccountID, o.Identifiers, o.Replaces != "")
+	quotas, err := s.config.Store.CreateOrder(r.ctx, o, s.authorize(o, reusable), spends)
 	var state *acme.StateError
 	if errors.As(err, &state) && state.Object == "authorization" {
 		// One that was to be used again was given up meanwhile: prove all anew.
 		o.ID, o.Status, o.Authorizations = acme.NewID(), acme.OrderPending, nil
-		err = s.config.Store.CreateOrder(r.ctx, o, s.authorize(o, nil))
+		quotas, err = s.config.Store.CreateOrder(r.ctx, o, s.authorize(o, nil), spends)
 	}
 	switch {
 	case errors.As(err, &state) && state.Object == "account":
-		return unauthorized("the account is %s", state.State)
+		return nil, unauthorized("the account is %s", state.State)
 	case errors.As(err, &state) && state.Object == "certificate":
-		return acme.Problemf(acme.AlreadyReplaced, "replaces: the certificate %s is being replaced, or was, by another order", o.Replaces)
+		return nil, acme.Problemf(acme.AlreadyReplaced, "replaces: the certificate %s is being replaced, or was, by another order", o.Replaces)
 	}
-	return err
+	return quotas, err
 }
 
 // reusable returns the authorizations that an order may use again, by identifier.

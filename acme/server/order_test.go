@@ -114,7 +114,7 @@ type proof struct {
 }
 
 func (p *proof) Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
-	c, err := p.store.RecordValidation(ctx, v, p.problem)
+	c, err := p.store.RecordValidation(ctx, v, p.problem, nil)
 	return c, err == nil
 }
 

@@ -34,6 +34,10 @@ type Config struct {
 	Nonces    Nonces
 	Issuer    Issuer
 	Validator Validator
+	// Limits tells what requests owe; default nothing.
+	Limits Limits
+	// Flood guards against floods; default not.
+	Flood FloodGuard
 
 	// URLs are the base URLs (https://host[:port]) that clients reach the server
 	// by; the first is canonical.
@@ -76,6 +80,9 @@ type Meta struct {
 	TermsOfService string
 	Website        string
 	CAAIdentities  []string
+	// RateLimits is where the limits are explained, for whoever meets one; it is
+	// not in the directory, but linked from problems of type rateLimited.
+	RateLimits string
 }
 
 // Server is the ACME server. It is safe for concurrent use and has no state of
@@ -166,6 +173,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.Registerer == nil {
 		c.Registerer = prometheus.NewRegistry()
+	}
+	if c.Limits == nil {
+		c.Limits = unlimited{}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

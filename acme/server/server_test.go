@@ -296,8 +296,8 @@ type brokenStore struct {
 	err error
 }
 
-func (b *brokenStore) CreateOrder(context.Context, *acme.Order, []*acme.Authorization) error {
-	return b.err
+func (b *brokenStore) CreateOrder(context.Context, *acme.Order, []*acme.Authorization, []acme.Spend) ([]acme.Quota, error) {
+	return nil, b.err
 }
 
 func publicJWK(key crypto.Signer) any { return jose.JSONWebKey{Key: key.Public()} }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/x509"
+	"net/netip"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -16,6 +17,11 @@ import (
 // it returns an [*acme.StateError]. What is not there, or belongs to another
 // account, is [acme.ErrNotFound]. A store that cannot be asked returns
 // [acme.ErrUnavailable]. Reads see the caller's own writes.
+//
+// What a method is paid for by, it takes with what it does, exactly once and by the
+// store's clock; where one of the spends is refused the error is an
+// [*acme.LimitError], nothing is done, and nothing is taken. Of any number of
+// callers, on any number of replicas, no more are served than the limit says.
 //
 // acmetest.TestStore is this contract as a test.
 type Store interface {
@@ -40,15 +46,16 @@ type NonceStore interface {
 
 // AccountStore keeps accounts (RFC 8555 §7.3).
 type AccountStore interface {
-	// CreateAccount adds a, or returns the account that has its key already.
-	CreateAccount(ctx context.Context, a *acme.Account) (account *acme.Account, created bool, err error)
+	// CreateAccount adds a, paid for by spends, or returns the account that has its
+	// key already, for which nothing is spent.
+	CreateAccount(ctx context.Context, a *acme.Account, spends []acme.Spend) (account *acme.Account, created bool, quotas []acme.Quota, err error)
 	AccountByKey(ctx context.Context, key acme.Thumbprint) (*acme.Account, error)
 	// UpdateContact replaces the contacts of a valid account.
 	UpdateContact(ctx context.Context, account acme.ID, contact []string) (*acme.Account, error)
 	// ChangeKey replaces the key of a valid account whose key is the old one (RFC
 	// 8555 §7.3.5). Where another account has the new key, the error is
 	// [acme.ErrKeyInUse] and the account returned is that one.
-	ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbprint, key *jose.JSONWebKey) (*acme.Account, error)
+	ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbprint, key *jose.JSONWebKey, spends []acme.Spend) (*acme.Account, error)
 	// DeactivateAccount ends a valid account and makes its unfinished orders
 	// invalid (RFC 8555 §7.3.6).
 	DeactivateAccount(ctx context.Context, account acme.ID) (*acme.Account, error)
@@ -60,7 +67,7 @@ type OrderStore interface {
 	// names and that are not among them are used again. An order that replaces a
 	// certificate for which there is such an order already, which is not invalid, is
 	// a StateError of the certificate (RFC 9773 §5).
-	CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization) error
+	CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error)
 	Order(ctx context.Context, account, order acme.ID) (*acme.Order, error)
 	// UnfinishedOrders lists the pending and ready orders of an account, by ID, that
 	// come after the given one (RFC 8555 §7.1.2.1).
@@ -88,7 +95,8 @@ type AuthorizationStore interface {
 	// processing and leases the validation to the caller for the given time. Where
 	// the challenge is past pending it returns the authorization as it is and no
 	// validation; where another challenge of it is being attempted, a StateError.
-	StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType, lease time.Duration) (*acme.Authorization, *acme.Validation, error)
+	// Every call for a pending authorization owes the spends.
+	StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType, lease time.Duration, spends []acme.Spend) (*acme.Authorization, *acme.Validation, error)
 	// DeactivateAuthorization gives up a pending or valid authorization; orders
 	// that need it and are not finished become invalid (RFC 8555 §7.5.2).
 	DeactivateAuthorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error)
@@ -120,6 +128,23 @@ type Nonces interface {
 	Open(nonce string) (acme.Nonce, error)
 	// Refresh asks for the keys anew, after [acme.ErrNonceKeyGone].
 	Refresh(ctx context.Context) error
+}
+
+// Limits tells what a request owes by the policy in force (acme/ratelimit). It
+// takes nothing: the store does.
+type Limits interface {
+	// NewOrder returns what an order owes; renewal says that it replaces a certificate.
+	NewOrder(account acme.ID, identifiers []acme.Identifier, renewal bool) []acme.Spend
+	NewAccount(client netip.Addr) []acme.Spend
+	KeyChange(account acme.ID) []acme.Spend
+	ChallengeResponse(authorization acme.ID, t acme.ChallengeType) []acme.Spend
+}
+
+// FloodGuard holds back floods of requests from one address, before anything of
+// them is read (acme/ratelimit).
+type FloodGuard interface {
+	// Admit reports whether a request is served, and if not, when another would be.
+	Admit(client netip.Addr, now time.Time) (wait time.Duration, ok bool)
 }
 
 // Validator proves challenges (acme/validation).

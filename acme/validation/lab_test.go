@@ -37,7 +37,7 @@ func (q queue) ClaimValidations(context.Context, int, time.Duration) ([]*acme.Va
 	return nil, nil
 }
 
-func (q queue) RecordValidation(_ context.Context, v *acme.Validation, problem *acme.Problem) (acme.Challenge, error) {
+func (q queue) RecordValidation(_ context.Context, v *acme.Validation, problem *acme.Problem, _ []acme.Spend) (acme.Challenge, error) {
 	q <- outcome{problem: problem}
 	return acme.Challenge{Type: v.Type, Status: acme.ChallengeValid, Error: problem}, nil
 }

@@ -106,7 +106,7 @@ func (q *memoryQueue) held(v *acme.Validation) (*memoryJob, error) {
 	return j, nil
 }
 
-func (q *memoryQueue) RecordValidation(_ context.Context, v *acme.Validation, problem *acme.Problem) (acme.Challenge, error) {
+func (q *memoryQueue) RecordValidation(_ context.Context, v *acme.Validation, problem *acme.Problem, _ []acme.Spend) (acme.Challenge, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	j, err := q.held(v)

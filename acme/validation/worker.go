@@ -40,14 +40,20 @@ type Queue interface {
 	// each. Whoever had the lease before has it no more.
 	ClaimValidations(ctx context.Context, limit int, lease time.Duration) ([]*acme.Validation, error)
 	// RecordValidation ends a validation: the challenge becomes valid where problem
-	// is nil, else invalid. It is an [*acme.StateError] or [acme.ErrNotFound] where
+	// is nil, else invalid, which takes the spends. It is an [*acme.StateError] or [acme.ErrNotFound] where
 	// the lease is another's by now or the authorization is pending no more.
-	RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem) (acme.Challenge, error)
+	RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, spends []acme.Spend) (acme.Challenge, error)
 	// RetryValidation gives the lease back; the validation is due after the given
 	// time. The problem is shown in the challenge meanwhile. Where it is nil nothing
 	// was attempted, and the attempt is not counted. Errors are those of
 	// RecordValidation.
 	RetryValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, after time.Duration) error
+}
+
+// Limits tells what a validation that failed takes of limits. Nothing is refused by
+// that: it is asked for when another order is made.
+type Limits interface {
+	FailedValidation(account acme.ID, identifier acme.Identifier) []acme.Spend
 }
 
 // Config is what a [Worker] needs. Only the queue has no default.
@@ -63,6 +69,8 @@ type Config struct {
 	// HTTP01Port and TLSALPN01Port are where responders are dialled, and where
 	// redirects to http and https may lead; defaults 80 and 443.
 	HTTP01Port, TLSALPN01Port int
+	// Limits tells what a failure takes; default nothing.
+	Limits Limits
 	// Concurrency bounds how many attempts are made at once; default 64.
 	Concurrency int
 	// Timeout bounds one attempt; default 10s, at most 20s.
@@ -111,6 +119,7 @@ type method interface {
 // finds no free slot is given back to it.
 type Worker struct {
 	queue   Queue
+	limits  Limits // may be nil
 	methods map[acme.ChallengeType]method
 	timeout time.Duration
 	grace   time.Duration
@@ -147,7 +156,7 @@ func New(config Config) (*Worker, error) {
 	}
 	dialer := &dialer{resolver: resolver, policy: policy, timeout: c.Timeout / 5}
 	w := &Worker{
-		queue: c.Queue, timeout: c.Timeout, grace: c.Grace, log: c.Logger, metrics: metrics,
+		queue: c.Queue, limits: c.Limits, timeout: c.Timeout, grace: c.Grace, log: c.Logger, metrics: metrics,
 		slots: &slots{free: c.Concurrency}, wake: make(chan struct{}, 1),
 		methods: map[acme.ChallengeType]method{
 			acme.HTTP01:    &http01{dialer: dialer, httpPort: c.HTTP01Port, httpsPort: c.TLSALPN01Port, timeout: c.Timeout / 2},
@@ -318,11 +327,14 @@ func (w *Worker) settle(v *acme.Validation, f *failure, took time.Duration) {
 func (w *Worker) record(v *acme.Validation, f *failure, took time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	result, problem := valid, (*acme.Problem)(nil)
+	result, problem, spends := valid, (*acme.Problem)(nil), []acme.Spend(nil)
 	if f != nil {
 		result, problem = invalid, f.problem
+		if w.limits != nil {
+			spends = w.limits.FailedValidation(v.AccountID, v.Identifier)
+		}
 	}
-	challenge, err := w.queue.RecordValidation(ctx, v, problem)
+	challenge, err := w.queue.RecordValidation(ctx, v, problem, spends)
 	if err != nil {
 		w.lost(v, took, err)
 		return

@@ -230,9 +230,9 @@ type panickyQueue struct {
 	once sync.Once
 }
 
-func (q *panickyQueue) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem) (acme.Challenge, error) {
+func (q *panickyQueue) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, spends []acme.Spend) (acme.Challenge, error) {
 	q.once.Do(func() { panic("a bug of the store") })
-	return q.memoryQueue.RecordValidation(ctx, v, problem)
+	return q.memoryQueue.RecordValidation(ctx, v, problem, spends)
 }
 
 func TestAPanicOfTheQueueLosesTheAttemptOnly(t *testing.T) {

@@ -182,3 +182,149 @@ CREATE UNLOGGED TABLE nonces (
     id         uuid        NOT NULL,
     PRIMARY KEY (expires_at, id)
 );
+
+-- What was spent of the limits: one row for each limit and subject, by the generic
+-- cell rate algorithm. A row whose time has passed says the same as none, and is
+-- garbage. An index on the time itself would make each spend write every index: due
+-- is the full hour after it, so that nearly all updates stay on their page.
+CREATE TABLE limits (
+    name     text        NOT NULL,
+    subject  text        NOT NULL,
+    tat      timestamptz NOT NULL, -- theoretical arrival time: when all is free again
+    free_at  timestamptz NOT NULL, -- when one more is
+    failures integer     NOT NULL DEFAULT 0, -- in a row, where that is what is counted
+    due      timestamptz NOT NULL, -- no sweep looks at it before
+    PRIMARY KEY (name, subject)
+) WITH (fillfactor = 50);
+
+CREATE INDEX limits_due ON limits (due);
+
+-- How much of a counted limit is in use; no more than most is counted.
+-- +goose StatementBegin
+CREATE FUNCTION in_use(limit_name text, limit_subject text, account uuid, most bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF limit_name = 'concurrentOrdersPerAccount' THEN
+        RETURN (SELECT count(*) FROM (
+            SELECT FROM orders
+            WHERE account_id = account AND status IN ('pending', 'ready') AND expires_at > now() LIMIT most) unfinished);
+    END IF;
+    RETURN coalesce((SELECT failures FROM limits WHERE name = limit_name AND subject = limit_subject), 0);
+END $$;
+-- +goose StatementEnd
+
+-- Spends one unit of each limit, or of none. refused is the place of the one that
+-- was refused, or null, and wait the time until it would be taken. The statements
+-- of the transaction that follow are told by the settings acme.refused and
+-- acme.spent: to raise an error instead would let every client that is over a limit
+-- write to the database's log. All times are in microseconds; an emission of 0 is a limit that
+-- counts. The caller has sorted the limits.
+-- +goose StatementBegin
+CREATE FUNCTION spend(wanted boolean, account uuid, names text[], subjects text[], emissions bigint[], most bigint[],
+    checks boolean[], dry boolean[],
+    OUT refused integer, OUT wait bigint, OUT remaining bigint[], OUT reset bigint[], OUT exceeded boolean[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    emission  interval;
+    tolerance interval;
+    kept      timestamptz;
+    used      bigint;
+    taken     boolean;
+BEGIN
+    IF NOT wanted THEN
+        RETURN;
+    END IF;
+
+    -- A look without a lock. A time only ever moves forward, so whoever is refused
+    -- by it is refused for good: of a crowd that is over its limit nobody waits.
+    SELECT l.i, ceil(l.ahead) INTO refused, wait
+    FROM (
+        SELECT i, CASE WHEN emissions[i] > 0 THEN (
+                SELECT extract(epoch FROM k.tat - clock_timestamp()) * 1000000 + emissions[i] * (1 - most[i])
+                FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i])
+            WHEN checks[i] OR names[i] = 'concurrentOrdersPerAccount' THEN
+                CASE WHEN in_use(names[i], subjects[i], account, most[i]) >= most[i] THEN 0 END
+            END AS ahead
+        FROM generate_subscripts(names, 1) AS i WHERE NOT dry[i]) l
+    WHERE CASE WHEN emissions[l.i] > 0 THEN l.ahead > 0 ELSE l.ahead IS NOT NULL END
+    ORDER BY l.ahead DESC LIMIT 1;
+    IF refused IS NOT NULL THEN
+        PERFORM set_config('acme.refused', 'yes', true);
+        RETURN;
+    END IF;
+
+    BEGIN -- what was taken before a refusal is given back
+        FOR i IN 1 .. cardinality(names) LOOP
+            emission := emissions[i] * interval '1 microsecond';
+            tolerance := emission * most[i];
+            taken := true;
+            IF emissions[i] = 0 AND (checks[i] OR names[i] = 'concurrentOrdersPerAccount') THEN
+                IF NOT checks[i] THEN
+                    -- Instead of a row's lock, as there is nothing to write. The count
+                    -- is a statement of its own: it sees what the one before has left.
+                    PERFORM pg_advisory_xact_lock(hashtextextended(names[i] || '/' || subjects[i], 0));
+                END IF;
+                used := in_use(names[i], subjects[i], account, most[i]);
+                taken := used < most[i];
+                wait := 0;
+                remaining[i] := greatest(most[i] - used - CASE WHEN checks[i] THEN 0 ELSE 1 END, 0);
+                reset[i] := 0;
+            ELSIF emissions[i] = 0 THEN -- failures in a row, which are counted and not refused
+                INSERT INTO limits AS k (name, subject, tat, free_at, failures, due)
+                SELECT names[i], subjects[i], c.lapse, CASE WHEN most[i] <= 1 THEN 'infinity' ELSE '-infinity' END::timestamptz, 1, c.lapse
+                FROM (SELECT clock_timestamp() + interval '90 days' AS lapse) c
+                ON CONFLICT (name, subject) DO UPDATE
+                SET tat = EXCLUDED.tat, due = EXCLUDED.due, failures = k.failures + 1,
+                    free_at = CASE WHEN k.failures + 1 >= most[i] THEN 'infinity' ELSE '-infinity' END::timestamptz
+                RETURNING most[i] - k.failures INTO used;
+                remaining[i] := greatest(used, 0);
+                reset[i] := 0;
+            ELSE
+                IF checks[i] THEN
+                    SELECT k.tat, k.tat + emission - tolerance <= clock_timestamp() INTO kept, taken
+                    FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i];
+                    taken := coalesce(taken, true);
+                ELSE
+                    -- One statement: who waited for the row's lock goes on from what the
+                    -- one before has left, by the clock of that moment.
+                    INSERT INTO limits AS k (name, subject, tat, free_at, due)
+                    SELECT names[i], subjects[i], c.next, c.next + emission - tolerance, date_trunc('hour', c.next) + interval '1 hour'
+                    FROM (SELECT clock_timestamp() + emission AS next) c
+                    ON CONFLICT (name, subject) DO UPDATE
+                    SET (tat, free_at, due) = (
+                        SELECT c.next, c.next + emission - tolerance, date_trunc('hour', c.next) + interval '1 hour'
+                        FROM (SELECT greatest(k.tat, clock_timestamp()) + emission AS next) c)
+                    WHERE k.tat + emission - tolerance <= clock_timestamp()
+                    RETURNING k.tat INTO kept;
+                    taken := FOUND;
+                    IF NOT taken THEN
+                        SELECT k.tat INTO kept FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i];
+                    END IF;
+                END IF;
+                used := greatest(coalesce(ceil(extract(epoch FROM kept - clock_timestamp()) * 1000000), 0), 0);
+                reset[i] := used;
+                remaining[i] := greatest((emissions[i] * most[i] - used) / emissions[i], 0);
+                wait := greatest(used + emissions[i] * (1 - most[i]), 0);
+            END IF;
+            exceeded[i] := NOT taken;
+            IF NOT taken AND NOT dry[i] THEN
+                refused := i;
+                RAISE EXCEPTION USING ERRCODE = 'ACME1', MESSAGE = 'refused';
+            END IF;
+        END LOOP;
+        wait := NULL;
+        PERFORM set_config('acme.spent', 'yes', true);
+    EXCEPTION WHEN SQLSTATE 'ACME1' THEN
+        PERFORM set_config('acme.refused', 'yes', true);
+    END;
+END $$;
+-- +goose StatementEnd
+
+-- Gives back what a transaction has spent, by ending it: what it was to pay for was
+-- not done.
+-- +goose StatementBegin
+CREATE FUNCTION abandon() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'ACME1', MESSAGE = 'what was to be paid for was not done';
+END $$;
+-- +goose StatementEnd

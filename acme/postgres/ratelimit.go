@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// abandoned is the SQLSTATE of a transaction that was given up because what it had
+// spent for was not done.
+const abandoned = "ACME1"
+
+// notRefused is the condition of what is paid for: the function spend, which ran
+// before in the same transaction, has refused nothing.
+const notRefused = `coalesce(current_setting('acme.refused', true), '') = ''`
+
+// payment is the spends of one transaction and what came of them.
+type payment struct {
+	spends  []acme.Spend
+	quotas  []acme.Quota
+	refused *acme.LimitError
+}
+
+// queueSpends queues the taking of spends, before all that they pay for. The
+// statements that follow must have notRefused as a condition. What was spent and
+// is not needed is given back by [payment.queueAbandon].
+//
+// wanted is a condition of SQL without which nothing is spent; its parameters
+// begin at $8. account is what orders are counted of.
+//
+// Deadlocks are ruled out by one order for all: limits by name and subject, then
+// authorizations, then orders.
+func (s *Store) queueSpends(b *pgx.Batch, spends []acme.Spend, account acme.ID, wanted string, args ...any) *payment {
+	p := &payment{spends: acme.SortSpends(spends)}
+	if len(spends) == 0 {
+		return p
+	}
+	n := len(p.spends)
+	names, subjects := make([]string, n), make([]string, n)
+	emissions, most := make([]int64, n), make([]int64, n)
+	checks, dry := make([]bool, n), make([]bool, n)
+	for i, sp := range p.spends {
+		names[i], subjects[i], most[i] = string(sp.Limit), sp.Subject, int64(sp.Of.Most())
+		checks[i], dry[i] = sp.Check, sp.DryRun
+		if !sp.Limit.Counted() {
+			emissions[i] = sp.Of.Emission().Microseconds()
+		}
+	}
+	b.Queue(`SELECT refused, wait, remaining, reset, exceeded FROM spend(`+wanted+`, $1, $2, $3, $4, $5, $6, $7)`,
+		append([]any{uuidOf(account), names, subjects, emissions, most, checks, dry}, args...)...).
+		QueryRow(func(row pgx.Row) error { return s.scanSpends(row, p) })
+	return p
+}
+
+// scanSpends reads what came of spends.
+func (s *Store) scanSpends(row pgx.Row, p *payment) error {
+	var refused pgtype.Int4
+	var wait pgtype.Int8
+	var remaining, reset []int64
+	var exceeded []bool
+	if err := row.Scan(&refused, &wait, &remaining, &reset, &exceeded); err != nil {
+		return err
+	}
+	if refused.Valid {
+		sp := p.spends[refused.Int32-1]
+		p.refused = &acme.LimitError{
+			Limit: sp.Limit, Subject: sp.Subject, Of: sp.Of, RetryAfter: time.Duration(wait.Int64) * time.Microsecond,
+		}
+		s.metrics.limited.WithLabelValues(string(sp.Limit), "refused").Inc()
+		return nil
+	}
+	for i := range remaining { // none where nothing was wanted
+		sp := p.spends[i]
+		p.quotas = append(p.quotas, acme.Quota{
+			Limit: sp.Limit, Of: sp.Of, Remaining: int(remaining[i]),
+			Reset: time.Duration(reset[i]) * time.Microsecond, Exceeded: exceeded[i],
+		})
+		if exceeded[i] {
+			s.metrics.limited.WithLabelValues(string(sp.Limit), "dry run").Inc()
+		}
+	}
+	return nil
+}
+
+// queueAbandon queues the end of the transaction, unless what was paid for is
+// there: a condition of SQL.
+func (p *payment) queueAbandon(b *pgx.Batch, done string, args ...any) {
+	if len(p.spends) > 0 {
+		b.Queue(`SELECT abandon() WHERE current_setting('acme.spent', true) = 'yes' AND NOT (`+done+`)`, args...)
+	}
+}
+
+// settle returns the error of the transaction: that of a refusal where there was
+// one, and none where it was only abandoned, as its statements have said why.
+func (p *payment) settle(err error) error {
+	var answer *pgconn.PgError
+	switch {
+	case err == nil && p.refused != nil:
+		return p.refused
+	case errors.As(err, &answer) && answer.Code == abandoned:
+		p.quotas = nil
+		return nil
+	}
+	return err
+}
+
+// Unpause forgets the failures in a row of a subject (an account and an identifier,
+// see [acme.IdentifierSubject]), so that its orders are taken again; for a
+// subject without failures it is [acme.ErrNotFound]. One round trip.
+func (s *Store) Unpause(ctx context.Context, subject string) error {
+	b, found := &pgx.Batch{}, false
+	b.Queue(forgetFailures, string(acme.PauseAfterConsecutiveFailures), subject).Exec(changed(&found))
+	if err := s.send(ctx, "unpause", b); err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("failures of %q: %w", acme.Excerpt(subject), acme.ErrNotFound)
+	}
+	return nil
+}
+
+// forgetFailures ends a row of failures.
+const forgetFailures = `DELETE FROM limits WHERE name = $1 AND subject = $2`
+
+// Throttled lists subjects that have used up a limit, those that wait longest
+// first; Until is far in the future for one that is paused. Limits that count
+// orders are not among them: no time can tell. One round trip.
+func (s *Store) Throttled(ctx context.Context, limit int) ([]acme.Throttle, error) {
+	b := &pgx.Batch{}
+	var throttled []acme.Throttle
+	b.Queue(`
+		SELECT name, subject, least(free_at, tat) FROM limits
+		WHERE due > now() AND free_at > now() ORDER BY free_at DESC, name, subject LIMIT $1`, limit).
+		Query(func(rows pgx.Rows) (err error) {
+			throttled, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t acme.Throttle, err error) {
+				err = row.Scan((*string)(&t.Limit), &t.Subject, &t.Until)
+				return t, err
+			})
+			return err
+		})
+	if err := s.send(ctx, "list throttled", b); err != nil {
+		return nil, err
+	}
+	return throttled, nil
+}
