@@ -8,8 +8,8 @@ import (
 // RateLimitPolicy is what limits are in force, as the store keeps it for all
 // replicas. The zero value is the built-in defaults of [Limits].
 type RateLimitPolicy struct {
-	// Generation tells policies of one server apart; replicas report the one that
-	// they enforce.
+	// Generation tells policies of one server apart: the store counts the changes.
+	// Replicas report the one that they enforce. 0 is the built-in policy.
 	Generation int64 `json:"generation"`
 	// DryRun counts and reports what would be refused, and refuses nothing.
 	DryRun bool `json:"dryRun,omitempty"`
@@ -34,6 +34,14 @@ type LimitOverride struct {
 	Limit   LimitName `json:"limit"`
 	Subject string    `json:"subject"`
 	Of      Limit     `json:"of"`
+}
+
+// Replica is a server that shares the store with others.
+type Replica struct {
+	Name string
+	// Generation is that of the policy which it enforces.
+	Generation int64
+	ReportedAt time.Time
 }
 
 // Validate says what is wrong with a policy: every limit must be one of [Limits]

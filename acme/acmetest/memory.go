@@ -37,6 +37,7 @@ type Memory struct {
 	crls           map[acme.IssuerID]acme.CRL
 	nonces         map[acme.Nonce]struct{}
 	limits         map[memoryLimitKey]memoryLimit
+	policy         memoryPolicy
 	keys           []memoryKey // the newest first
 }
 
@@ -72,6 +73,7 @@ func NewMemory() *Memory {
 		issuers:        map[acme.IssuerID]*acme.Issuer{},
 		nonces:         map[acme.Nonce]struct{}{},
 		limits:         map[memoryLimitKey]memoryLimit{},
+		policy:         memoryPolicy{replicas: map[string]acme.Replica{}},
 	}
 }
 

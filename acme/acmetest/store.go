@@ -12,6 +12,7 @@ import (
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/nonce"
+	"github.com/acme-ca/acme-ca-operator/acme/ratelimit"
 	"github.com/acme-ca/acme-ca-operator/acme/server"
 	"github.com/acme-ca/acme-ca-operator/acme/validation"
 )
@@ -21,11 +22,18 @@ type Store interface {
 	server.Store
 	validation.Queue
 	nonce.KeySource
+	ratelimit.Source
 	// RegisterIssuer adds an issuer, or replaces its chains: a server calls it at
 	// its start, before it issues.
 	RegisterIssuer(ctx context.Context, issuer *acme.Issuer) error
 	// Unpause forgets the failures in a row of an account and an identifier.
 	Unpause(ctx context.Context, subject string) error
+	// SetRateLimitPolicy puts a policy in force for all replicas and returns its
+	// generation, which counts the changes. RateLimitPolicy returns it.
+	SetRateLimitPolicy(ctx context.Context, p acme.RateLimitPolicy) (generation int64, err error)
+	RateLimitPolicy(ctx context.Context) (acme.RateLimitPolicy, error)
+	// Replicas lists the replicas that reported of late, by name.
+	Replicas(ctx context.Context) ([]acme.Replica, error)
 	// Throttled lists subjects that have used up a limit, those that wait longest
 	// first, up to a number of them.
 	Throttled(ctx context.Context, limit int) ([]acme.Throttle, error)
@@ -58,6 +66,7 @@ func TestStore(t *testing.T, newStore func(t *testing.T) Store) {
 		{"revocations", revocationTests},
 		{"reuse", reuseTests},
 		{"limits", limitTests},
+		{"policies", policyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()

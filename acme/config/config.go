@@ -151,6 +151,9 @@ type Directory struct {
 	TermsOfService string   `json:"termsOfService,omitempty"`
 	Website        string   `json:"website,omitempty"`
 	CAAIdentities  []string `json:"caaIdentities,omitempty"`
+	// RateLimits is a URL where the limits are explained, which the problems of
+	// those who meet one link to; it is not shown in the directory.
+	RateLimits string `json:"rateLimits,omitempty"`
 }
 
 // Lifetimes of what the server makes.

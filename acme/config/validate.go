@@ -121,6 +121,7 @@ func (n Networks) validate(f *faults) {
 func (d Directory) validate(f *faults) {
 	validateLink(f, "directory.termsOfService", d.TermsOfService)
 	validateLink(f, "directory.website", d.Website)
+	validateLink(f, "directory.rateLimits", d.RateLimits)
 	for i, domain := range d.CAAIdentities {
 		path := fmt.Sprintf("directory.caaIdentities[%d]", i)
 		if id, err := acme.ParseIdentifier(string(acme.DNS), domain); err != nil || id.IsWildcard() || id.Value != domain {

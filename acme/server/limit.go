@@ -3,9 +3,11 @@ package server
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,10 +80,18 @@ func refusedQuota(e *acme.LimitError) []acme.Quota {
 
 // writeQuotas sends what is left of limits (draft-ietf-httpapi-ratelimit-headers).
 // t is when all of a quota is there again. A limit on how many there are at once
-// has no window.
+// has no window. Of a limit with several subjects, such as the domains of an order,
+// it is the one with the least left.
 func writeQuotas(h http.Header, quotas []acme.Quota) {
 	var policies, left []string
+	least := map[acme.LimitName]acme.Quota{}
 	for _, q := range quotas {
+		if other, ok := least[q.Limit]; !ok || q.Remaining < other.Remaining {
+			least[q.Limit] = q
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(least)) {
+		q := least[name]
 		policy, rest := fmt.Sprintf("%q;q=%d", q.Limit, q.Of.Count), fmt.Sprintf("%q;r=%d", q.Limit, q.Remaining)
 		if !q.Limit.Counted() {
 			policy += fmt.Sprintf(";w=%d", seconds(q.Of.Period))

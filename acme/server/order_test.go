@@ -111,9 +111,13 @@ func TestACSRThatDoesNotFitTheOrderLeavesItReady(t *testing.T) {
 type proof struct {
 	store   acmetest.Store
 	problem *acme.Problem
+	pending bool // it never comes to a result
 }
 
 func (p *proof) Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
+	if p.pending {
+		return acme.Challenge{}, false
+	}
 	c, err := p.store.RecordValidation(ctx, v, p.problem, nil)
 	return c, err == nil
 }

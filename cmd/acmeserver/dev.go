@@ -13,10 +13,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
 	"github.com/acme-ca/acme-ca-operator/acme/config"
 	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 	"github.com/acme-ca/acme-ca-operator/acme/postgres"
+	"github.com/acme-ca/acme-ca-operator/acme/ratelimit"
 	"github.com/acme-ca/acme-ca-operator/acme/server"
 )
 
@@ -31,6 +33,7 @@ type devFlags struct {
 	external      server.ExternalAccounts
 	allowLoopback bool
 	caOut         string
+	noLimits      bool
 }
 
 // dev is a whole authority in one process: new keys at every start, and state in
@@ -47,10 +50,14 @@ func dev(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	flags.BoolVar(&f.external.Required, "require-external-account", false, "refuse accounts without an external account binding")
 	flags.BoolVar(&f.allowLoopback, "allow-loopback", false, "let validators dial addresses of this host")
 	flags.StringVar(&f.caOut, "ca-out", "", "the `file` to write the root certificate to, in PEM")
+	flags.BoolVar(&f.noLimits, "no-rate-limits", false, "limit nothing; default the built-in limits of a cluster's server")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
 	s := &service{log: newLogger(slog.LevelInfo), registry: newRegistry(), external: f.external}
+	if !f.noLimits {
+		s.limiter = ratelimit.New(acme.RateLimitPolicy{})
+	}
 	var err error
 	if s.keys, err = newAuthority(); err != nil {
 		return err

@@ -16,9 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"sigs.k8s.io/yaml"
 
+	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/config"
 	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 	"github.com/acme-ca/acme-ca-operator/acme/postgres"
+	"github.com/acme-ca/acme-ca-operator/acme/ratelimit"
 	"github.com/acme-ca/acme-ca-operator/acme/server"
 )
 
@@ -54,7 +56,7 @@ func serve(ctx context.Context, flags *flag.FlagSet, args []string) error {
 		return err
 	}
 	defer store.Close()
-	return (&service{config: c, store: store, keys: ca, external: external, log: log, registry: registry}).run(ctx)
+	return (&service{config: c, store: store, keys: ca, external: external, limiter: ratelimit.New(acme.RateLimitPolicy{}), log: log, registry: registry}).run(ctx)
 }
 
 // newRegistry returns a registry with the metrics of the process.

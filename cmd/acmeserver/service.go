@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme/config"
 	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 	"github.com/acme-ca/acme-ca-operator/acme/nonce"
+	"github.com/acme-ca/acme-ca-operator/acme/ratelimit"
 	"github.com/acme-ca/acme-ca-operator/acme/server"
 	"github.com/acme-ca/acme-ca-operator/acme/validation"
 )
@@ -29,6 +31,9 @@ type store interface {
 	server.Store
 	validation.Queue
 	nonce.KeySource
+	ratelimit.Source
+	// RateLimitPolicy returns the policy of limits in force.
+	RateLimitPolicy(ctx context.Context) (acme.RateLimitPolicy, error)
 	// RegisterIssuer records the issuing certificate and its chains, before the
 	// first certificate of it.
 	RegisterIssuer(ctx context.Context, issuer *acme.Issuer) error
@@ -40,6 +45,8 @@ type service struct {
 	store    store
 	keys     authorityKeys
 	external server.ExternalAccounts
+	// limiter enforces the policy of limits of the store; nil for no limits.
+	limiter  *ratelimit.Limiter
 	log      *slog.Logger
 	registry *prometheus.Registry
 	// listener is that of ACME, where it is open already.
@@ -103,6 +110,12 @@ func (s *service) serveClients(ctx context.Context, authority *issuance.Authorit
 	}
 	ops.Open()
 	start(worker.Run)
+	if s.limiter != nil {
+		start(func(ctx context.Context) error {
+			s.limiter.Run(ctx, s.store, replicaName(), func(err error) { s.log.Warn("rate limit policy", "error", err) })
+			return nil
+		})
+	}
 	start(func(ctx context.Context) error {
 		sealer.Run(ctx, func(err error) { s.log.Warn("nonce keys", "error", err) })
 		return nil
@@ -172,13 +185,20 @@ func (s *service) awaitStore(ctx context.Context, authority *issuance.Authority)
 	}
 }
 
-// prepareStore records the issuer and fetches the nonce keys.
+// prepareStore records the issuer, and fetches the policy of limits and the nonce keys.
 func (s *service) prepareStore(ctx context.Context, authority *issuance.Authority) (*nonce.Sealer, error) {
 	if err := s.store.Ping(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.store.RegisterIssuer(ctx, authority.Issuer()); err != nil {
 		return nil, err
+	}
+	if s.limiter != nil { // before the first request: by another policy it might be served
+		policy, err := s.store.RateLimitPolicy(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.limiter.Enforce(policy)
 	}
 	return nonce.New(ctx, nonce.Config{Keys: s.store})
 }
@@ -191,10 +211,14 @@ func (s *service) worker() (*validation.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return validation.New(validation.Config{
+	c := validation.Config{
 		Queue: s.store, Resolvers: v.Resolvers, Networks: networks,
 		HTTP01Port: v.HTTP01Port, TLSALPN01Port: v.TLSALPN01Port, Logger: s.log, Registerer: s.registry,
-	})
+	}
+	if s.limiter != nil {
+		c.Limits = s.limiter
+	}
+	return validation.New(c)
 }
 
 // networksOf translates the networks that validators may dial.
@@ -238,6 +262,7 @@ func (s *service) server(authority *issuance.Authority, sealer *nonce.Sealer, wo
 		AuthorizationReuse: s.config.Lifetimes.AuthorizationReuse.Duration,
 		Logger:             s.log, Registerer: s.registry,
 		Meta: server.Meta{
+			RateLimits:     s.config.Directory.RateLimits,
 			TermsOfService: s.config.Directory.TermsOfService, Website: s.config.Directory.Website,
 			CAAIdentities: s.config.Directory.CAAIdentities,
 		},
@@ -245,6 +270,9 @@ func (s *service) server(authority *issuance.Authority, sealer *nonce.Sealer, wo
 	var err error
 	if c.Names, err = namesOf(s.config.Identifiers); err != nil {
 		return nil, err
+	}
+	if s.limiter != nil {
+		c.Limits, c.Flood = s.limiter, ratelimit.NewFlood(s.limiter)
 	}
 	for _, t := range s.config.Validation.Challenges {
 		c.Challenges = append(c.Challenges, acme.ChallengeType(t))
@@ -261,4 +289,17 @@ func (s *service) hosts() []string {
 		}
 	}
 	return hosts
+}
+
+// replicaName names this process among the replicas: by its pod, which is the
+// host's name in it.
+func replicaName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unnamed"
+	}
+	if pid := os.Getpid(); pid != 1 { // no container of its own: others may be on this host
+		return fmt.Sprintf("%s/%d", host, pid)
+	}
+	return host
 }

@@ -328,3 +328,19 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'ACME1', MESSAGE = 'what was to be paid for was not done';
 END $$;
 -- +goose StatementEnd
+
+-- The policy of limits in force: one row, none where it is the built-in one. Its
+-- generation counts the changes.
+CREATE TABLE rate_limit_policy (
+    singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    generation bigint  NOT NULL,
+    policy     jsonb   NOT NULL
+);
+
+-- Who serves, and by which generation: a crash of the database forgets what is
+-- reported anew within a second.
+CREATE UNLOGGED TABLE replicas (
+    name        text        PRIMARY KEY,
+    generation  bigint      NOT NULL,
+    reported_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
