@@ -1,0 +1,126 @@
+package postgres_test
+
+import (
+	"crypto"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	"github.com/acme-ca/acme-ca-operator/acme/postgres"
+	"github.com/acme-ca/acme-ca-operator/acme/postgres/postgrestest"
+	"github.com/acme-ca/acme-ca-operator/acme/ratelimit"
+	"github.com/acme-ca/acme-ca-operator/acme/server"
+)
+
+// fleet is some servers on one database, and a client of each for one account.
+type fleet struct {
+	clients []*acmetest.Client
+	stop    func()
+}
+
+// startFleet starts servers with a policy.
+func startFleet(t *testing.T, url string, key crypto.Signer, servers int, p acme.RateLimitPolicy) *fleet {
+	t.Helper()
+	f := &fleet{}
+	var running []*acmetest.Server
+	var stores []*postgres.Store
+	for range servers {
+		store := postgrestest.Open(t, postgres.Config{URL: url})
+		s := acmetest.StartServer(t, store, server.Config{Limits: ratelimit.New(p)})
+		c, err := acmetest.Dial(t.Context(), s.Client(), s.DirectoryURL(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.NewAccount(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		f.clients, running, stores = append(f.clients, c), append(running, s), append(stores, store)
+	}
+	f.stop = func() {
+		for i, s := range running {
+			s.Close()
+			stores[i].Close()
+		}
+	}
+	return f
+}
+
+// order makes n orders at once, and counts the statuses of the answers. Those that
+// are refused must be told to come back when the next is free: emission after the
+// first was made, at begun.
+func (f *fleet) order(t *testing.T, n int, begun time.Time, emission time.Duration) map[int]int {
+	t.Helper()
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			c := f.clients[i%len(f.clients)]
+			resp, err := c.Post(t.Context(), c.Directory.NewOrder, map[string]any{
+				"identifiers": []acme.Identifier{{Type: acme.DNS, Value: fmt.Sprintf("a%d.example", i)}},
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[resp.Status]++
+			if resp.Status != http.StatusTooManyRequests {
+				return
+			}
+			retry, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+			wait := time.Duration(retry) * time.Second
+			if least := emission - time.Since(begun); err != nil || wait < least || wait > emission {
+				t.Errorf("Retry-After %q; want between %s and %s", resp.Header.Get("Retry-After"), least, emission)
+			}
+		})
+	}
+	all.Wait()
+	return statuses
+}
+
+func TestAnyNumberOfServersAdmitsExactlyTheLimit(t *testing.T) {
+	t.Parallel()
+	rate := acme.RateLimitPolicy{Limits: map[acme.LimitName]acme.Limit{acme.OrdersPerAccount: {Count: 100, Period: 10 * time.Hour}}}
+	atOnce := acme.RateLimitPolicy{Limits: map[acme.LimitName]acme.Limit{acme.ConcurrentOrdersPerAccount: {Count: 100}}}
+	for _, tt := range []struct {
+		name     string
+		servers  int
+		replaced bool // all servers, after 60 orders
+		policy   acme.RateLimitPolicy
+		emission time.Duration
+	}{
+		{"three servers, 100 orders in ten hours", 3, false, rate, 6 * time.Minute},
+		{"one server, 100 orders in ten hours", 1, false, rate, 6 * time.Minute},
+		{"three servers, all replaced on the way", 3, true, rate, 6 * time.Minute},
+		{"three servers, 100 orders at once", 3, false, atOnce, time.Minute},
+		{"three servers, 100 orders at once, all replaced on the way", 3, true, atOnce, time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			url, key := postgrestest.URL(t), acmetest.NewKey(t)
+			f := startFleet(t, url, key, tt.servers, tt.policy)
+			begun, got := time.Now(), map[int]int{}
+			if tt.replaced {
+				got = f.order(t, 60, begun, tt.emission)
+				f.stop()
+				f = startFleet(t, url, key, tt.servers, tt.policy)
+			}
+			for status, n := range f.order(t, 1000-got[http.StatusCreated], begun, tt.emission) {
+				got[status] += n
+			}
+			t.Logf("%v in %s", got, time.Since(begun))
+			want := map[int]int{http.StatusCreated: 100, http.StatusTooManyRequests: 900}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("answers (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
