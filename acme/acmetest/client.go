@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"sync"
 	"time"
@@ -107,7 +108,8 @@ func (c *Client) Do(ctx context.Context, method, url, contentType string, body [
 	if resp.Body, err = io.ReadAll(hr.Body); err != nil {
 		return nil, err
 	}
-	if hr.Header.Get("Content-Type") == "application/problem+json" {
+	// Some servers say the character set, which JSON has none of.
+	if t, _, _ := mime.ParseMediaType(hr.Header.Get("Content-Type")); t == "application/problem+json" {
 		resp.Problem = new(acme.Problem)
 		if err := resp.Decode(resp.Problem); err != nil {
 			return nil, fmt.Errorf("problem document: %w", err)
