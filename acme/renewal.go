@@ -33,7 +33,11 @@ func ParseRenewalID(text string) (RenewalID, error) {
 	if err != nil || len(serial) != len(Serial{}) {
 		return RenewalID{}, errRenewalID
 	}
-	return RenewalID{KeyID: string(key), Serial: Serial(serial)}, nil
+	id := RenewalID{KeyID: string(key), Serial: Serial(serial)}
+	if id.String() != text { // the decoder skips line breaks; a certificate has one name
+		return RenewalID{}, errRenewalID
+	}
+	return id, nil
 }
 
 // RenewalIDOf returns the name of a certificate whose serial number is ours.

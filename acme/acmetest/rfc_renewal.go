@@ -145,6 +145,10 @@ var rfcReplaces = []rfcCheck{
 	{says: "what is no ID is not replaced", needs: renewal, check: func(r *rfcRun) error {
 		return r.refused(r.replace(r.account(), "x", r.name()), acme.Malformed)
 	}},
+	{says: "an ID with a line break in it names no certificate", needs: renewal, check: func(r *rfcRun) error {
+		issued := r.renewable()
+		return r.refused(r.replace(issued.owner, issued.id[:4]+"\n"+issued.id[4:], issued.name), acme.Malformed)
+	}},
 	{says: "an order that was refused replaces nothing", needs: renewal, check: func(r *rfcRun) error {
 		issued := r.renewable()
 		if err := r.refused(r.replace(issued.owner, issued.id, r.name())); err != nil {
