@@ -48,6 +48,7 @@ test-conformance: ## Foreign ACME clients
 	hack/postgres/ensure >/dev/null
 	hack/clients
 	cd test/conformance && go test -count=1 ./...
+	cd test/conformance/pebble && go test -count=1 ./...
 
 test-e2e: kind-up image ## Everything together, on kind
 	hack/kind/load $(IMAGE)

@@ -139,6 +139,7 @@ func BenchmarkLimits(b *testing.B) {
 		refused bool
 	}{{"unlimited", nil, false}, {"limited", limited, false}, {"refused", full, true}} {
 		check := func(b *testing.B) {
+			b.Helper()
 			if err := order(bb.spends); (err != nil) != bb.refused {
 				b.Error(err)
 			}

@@ -37,7 +37,7 @@ func TestAChangedPolicyIsEnforcedAndReportedWithinASecondAndSurvivesItsSource(t 
 			defer close(done)
 			l.Run(ctx, s, "a", func(error) { failures++ })
 		}()
-		second := func() { time.Sleep(time.Second); synctest.Wait() } // of the test's own clock
+		second := func() { <-time.After(time.Second); synctest.Wait() } // of the test's own clock
 		for _, step := range []struct {
 			says     string
 			change   func()

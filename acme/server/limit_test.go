@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -34,9 +35,7 @@ func newOrder(t *testing.T, c *acmetest.Client, payload map[string]any, names ..
 		ids = append(ids, acme.Identifier{Type: acme.DNS, Value: n})
 	}
 	body := map[string]any{"identifiers": ids}
-	for k, v := range payload {
-		body[k] = v
-	}
+	maps.Copy(body, payload)
 	return must(c.Post(t.Context(), c.Directory.NewOrder, body))(t)
 }
 

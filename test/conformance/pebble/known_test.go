@@ -110,5 +110,6 @@ var oneByOne = map[string]string{
 	"white space behind the key authorization is ignored":                 "it is compared as it is; RFC 8555 §8.3 says SHOULD",
 	"tls-alpn-01 is not met by something behind the digest":               "what follows the digest in the extension is not looked at",
 	"a certificate is revoked by an account that may have its names":      "only the account that it was issued to may revoke it",
+	"an ID with a line break in it names no certificate":                  "what decodes base64url skips line breaks, and the text is not looked at",
 	"a certificate that is being replaced is alreadyReplaced, 409 (§7.4)": "it counts as replaced when the next one is issued, not when it is ordered",
 }

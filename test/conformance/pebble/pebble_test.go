@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-
 	"math/big"
 	"net"
 	"net/http"
