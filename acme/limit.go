@@ -24,19 +24,22 @@ const (
 )
 
 // Limits is the one table of limits: what a subject is, and the default. A
-// default fits one ClusterIssuer, which is one account, serving a whole cluster.
+// default fits one ClusterIssuer, which is one account, serving a whole cluster:
+// it stops a client that runs away, and none that works. What all of a private
+// authority's clients may share (a domain, a gateway's address) has none, or a
+// wide one.
 var Limits = map[LimitName]struct {
 	Subject string
 	Default Limit
 }{
 	OrdersPerAccount:               {"the account", Limit{Count: 3000, Period: time.Hour}},
 	ConcurrentOrdersPerAccount:     {"the account", Limit{Count: 1000}},
-	AccountsPerAddress:             {"the client's address: IPv4 /32, IPv6 /64", Limit{Count: 100, Period: time.Hour}},
+	AccountsPerAddress:             {"the client's address: IPv4 /32, IPv6 /64", Limit{Count: 1000, Period: time.Hour}},
 	KeyChangesPerAccount:           {"the account", Limit{Count: 5, Period: time.Hour}},
 	ChallengeResponsesPerChallenge: {"the challenge", Limit{Count: 60, Period: time.Hour}},
 	FailedValidationsPerIdentifier: {"the account and the identifier", Limit{Count: 60, Period: time.Hour}},
 	CertificatesPerDomain:          {"the registered domain", Limit{}},
-	CertificatesPerNameSet:         {"the exact set of identifiers", Limit{Count: 50, Period: 24 * time.Hour}},
+	CertificatesPerNameSet:         {"the exact set of identifiers", Limit{}},
 	PauseAfterConsecutiveFailures:  {"the account and the identifier", Limit{}},
 }
 

@@ -33,7 +33,7 @@ type devFlags struct {
 	external      server.ExternalAccounts
 	allowLoopback bool
 	caOut         string
-	noLimits      bool
+	limits        bool
 }
 
 // dev is a whole authority in one process: new keys at every start, and state in
@@ -50,12 +50,12 @@ func dev(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	flags.BoolVar(&f.external.Required, "require-external-account", false, "refuse accounts without an external account binding")
 	flags.BoolVar(&f.allowLoopback, "allow-loopback", false, "let validators dial addresses of this host")
 	flags.StringVar(&f.caOut, "ca-out", "", "the `file` to write the root certificate to, in PEM")
-	flags.BoolVar(&f.noLimits, "no-rate-limits", false, "limit nothing; default the built-in limits of a cluster's server")
+	flags.BoolVar(&f.limits, "rate-limits", false, "enforce the limits that a cluster's server has by default")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
 	s := &service{log: newLogger(slog.LevelInfo), registry: newRegistry(), external: f.external}
-	if !f.noLimits {
+	if f.limits {
 		s.limiter = ratelimit.New(acme.RateLimitPolicy{})
 	}
 	var err error
