@@ -55,6 +55,9 @@ test-e2e: kind-up image ## Everything together, on kind
 	eval "$$(hack/kind/env)" && \
 		E2E_OPERATOR_IMAGE=$(IMAGE) go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
 
+fuzz: ## Fuzz every target, each for FUZZTIME (60s)
+	hack/fuzz
+
 ##@ Develop
 
 build: ## Compile the programs, static, into bin/

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
 
 // IdentifierType is a type of RFC 8555 §9.7.7.
@@ -30,6 +32,9 @@ const (
 	maxLabelLength = 63
 )
 
+// aLabelPrefix begins the labels of international names (RFC 5890 §2.3.2.5).
+const aLabelPrefix = "xn--"
+
 // wildcardPrefix begins the value of a dns identifier that stands for every
 // name one label below (RFC 8555 §7.1.3).
 const wildcardPrefix = "*."
@@ -46,7 +51,7 @@ func ParseIdentifier(typ, value string) (Identifier, error) {
 	}
 	switch given.Type {
 	case DNS:
-		given.Value = strings.ToLower(value)
+		given.Value = strings.Map(lowerASCII, value)
 		if detail := checkName(strings.TrimPrefix(given.Value, wildcardPrefix)); detail != "" {
 			return reject(RejectedIdentifier, detail)
 		}
@@ -100,7 +105,7 @@ func checkLabel(label string) string {
 		return "the name has a label longer than 63 octets"
 	case label[0] == '-' || label[len(label)-1] == '-':
 		return "the name has a label that begins or ends with a hyphen"
-	case len(label) >= 4 && label[2:4] == "--" && !strings.HasPrefix(label, "xn--"):
+	case len(label) >= 4 && label[2:4] == "--" && !strings.HasPrefix(label, aLabelPrefix):
 		return "the name has a reserved label (hyphens in the third and fourth place)"
 	}
 	for _, r := range label {
@@ -113,7 +118,33 @@ func checkLabel(label string) string {
 			return "a name has only letters, digits, hyphens and dots"
 		}
 	}
+	if strings.HasPrefix(label, aLabelPrefix) && !isALabel(label) {
+		return "the name has a label that begins with xn-- and encodes no international one"
+	}
 	return ""
+}
+
+// isALabel reports whether a label in lower case that begins with xn-- is the
+// encoding of an international label, which RFC 8555 §7.1.4 has servers verify:
+// what encodes nothing, or is not the one encoding of what it encodes, is shown to
+// people as something else than what was proved.
+func isALabel(label string) bool {
+	decoded, err := idna.Lookup.ToUnicode(label)
+	if err != nil {
+		return false
+	}
+	encoded, err := idna.Lookup.ToASCII(decoded)
+	return err == nil && encoded == label
+}
+
+// lowerASCII returns the lower case of an ASCII letter, and others as they are:
+// the lower case of some that are not ASCII is (K, the Kelvin sign, becomes k), and
+// who sent one did not name what would be certified.
+func lowerASCII(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r + 'a' - 'A'
+	}
+	return r
 }
 
 // IsWildcard reports whether the identifier stands for all names below one.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,6 +53,7 @@ func (c *Config) Validate() error {
 	within(&f, "shutdownDelay", c.ShutdownDelay, 0, time.Hour)
 	within(&f, "shutdownTimeout", c.ShutdownTimeout, 0, time.Hour)
 	between(&f, "maxIdentifiers", c.MaxIdentifiers, 1, 1000)
+	validateTexts(&f, "", reflect.ValueOf(*c))
 	return errors.Join(f...)
 }
 

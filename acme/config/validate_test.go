@@ -31,6 +31,7 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		"a lifetime of a century":           {"profiles: [{name: a, lifetime: 876000h}]", "profiles[0].lifetime: 876000h0m0s is out of range"},
 		"a usage that is not known":         {"profiles: [{name: a, lifetime: 24h, usages: [codeSigning]}]", `profiles[0].usages[0]: "codeSigning" is not known: write one of serverAuth, clientAuth`},
 		"a lint that is not known":          {"  lint: Sometimes", `certificateAuthority.lint: "Sometimes" is not known: write one of Off, Warn, Enforce`},
+		"a description that hides a line":   {`profiles: [{name: a, lifetime: 24h, description: "a\u0085b"}]`, `profiles[0].description: "a\u0085b" has a control character, behind "a"`},
 		"terms that are not a URL":          {"directory: {termsOfService: terms.txt}", `directory.termsOfService: "terms.txt" is not a URL`},
 		"a CAA identity that is a URL":      {"directory: {caaIdentities: ['https://ca.example']}", `directory.caaIdentities[0]: "https://ca.example" is not a domain name`},
 		"an order of a year":                {"lifetimes: {order: 8760h}", "lifetimes.order: 8760h0m0s is out of range"},

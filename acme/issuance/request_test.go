@@ -259,23 +259,6 @@ func TestTheAuthoritysOwnKeyIsNotCertified(t *testing.T) {
 	_ = wantProblem(t, err, acme.BadCSR, "the authority's own")
 }
 
-func FuzzCheckRequest(f *testing.F) {
-	a := newAuthority(f)
-	o := order("a.example", "10.1.2.3")
-	f.Add(newRequest(f, fixedKey(f, "leaf"), o.Identifiers))
-	f.Add(signRequest(f, fixedKey(f, "leaf"), &x509.CertificateRequest{Subject: pkix.Name{CommonName: "a.example"}}))
-	f.Fuzz(func(t *testing.T, der []byte) {
-		request, err := a.CheckRequest(der, o.Identifiers)
-		if err != nil {
-			_ = wantProblem(t, err, acme.BadCSR, "")
-			return
-		}
-		if _, err := a.Issue(t.Context(), o, request); err != nil {
-			t.Errorf("a request that was taken gave no certificate: %v", err)
-		}
-	})
-}
-
 func BenchmarkCheckRequest(b *testing.B) {
 	a := newAuthority(b)
 	o := order("a.example", "b.example")
