@@ -126,7 +126,8 @@ type Quota struct {
 type Throttle struct {
 	Limit   LimitName
 	Subject string
-	// Until is when one more will be taken.
+	// Until is when one more will be taken; of an identifier that is paused, when
+	// its failures are forgotten.
 	Until time.Time
 }
 

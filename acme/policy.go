@@ -56,6 +56,9 @@ func (p *RateLimitPolicy) Validate() error {
 		if o.Subject == "" {
 			return fmt.Errorf("an override of %s names no subject", o.Limit)
 		}
+		if _, known := Limits[o.Limit]; !known {
+			return fmt.Errorf("override for %s: there is no limit %q", o.Subject, o.Limit)
+		}
 		if err := o.Of.validate(o.Limit); err != nil {
 			return fmt.Errorf("override for %s: %w", o.Subject, err)
 		}
@@ -64,6 +67,18 @@ func (p *RateLimitPolicy) Validate() error {
 		return fmt.Errorf("pauseAfterConsecutiveFailures is %d, less than 0", p.PauseAfterConsecutiveFailures)
 	}
 	return p.RequestsPerAddress.validate("requestsPerAddress")
+}
+
+// LimitOf returns the limit of every subject that has no override: of the policy,
+// or else the default of [Limits].
+func (p *RateLimitPolicy) LimitOf(name LimitName) Limit {
+	if name == PauseAfterConsecutiveFailures {
+		return Limit{Count: p.PauseAfterConsecutiveFailures}
+	}
+	if l, ok := p.Limits[name]; ok {
+		return l
+	}
+	return Limits[name].Default
 }
 
 // maxPeriod bounds the periods of limits: a row is kept for as long.

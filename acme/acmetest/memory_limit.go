@@ -19,8 +19,7 @@ type memoryLimitKey struct {
 // memoryLimit is what was spent of a limit.
 type memoryLimit struct {
 	tat      time.Time // theoretical arrival time
-	freeAt   time.Time // when one more is taken
-	failures int       // in a row
+	failures int       // in a row, good until then
 }
 
 // pauseLapse is how long a row of failures is remembered, as in acme/postgres.
@@ -60,6 +59,9 @@ func (m *Memory) spend(spends []acme.Spend, account acme.ID) ([]acme.Quota, erro
 func (m *Memory) take(sp acme.Spend, account acme.ID, now time.Time) (q acme.Quota, wait time.Duration) {
 	key := memoryLimitKey{sp.Limit, sp.Subject}
 	l := m.limits[key]
+	if !l.tat.After(now) {
+		l = memoryLimit{}
+	}
 	q = acme.Quota{Limit: sp.Limit, Of: sp.Of}
 	switch {
 	case sp.Limit == acme.ConcurrentOrdersPerAccount:
@@ -70,10 +72,7 @@ func (m *Memory) take(sp acme.Spend, account acme.ID, now time.Time) (q acme.Quo
 		return q, 0
 	case sp.Limit.Counted(): // failures in a row, which are counted and not refused
 		l.failures++
-		l.tat, l.freeAt = now.Add(pauseLapse), time.Time{}
-		if l.failures >= sp.Of.Count {
-			l.freeAt = l.tat
-		}
+		l.tat = now.Add(pauseLapse)
 		q.Remaining = max(sp.Of.Count-l.failures, 0)
 		m.limits[key] = l
 		return q, 0
@@ -81,7 +80,7 @@ func (m *Memory) take(sp acme.Spend, account acme.ID, now time.Time) (q acme.Quo
 	kept, wait, taken := ratelimit.Take(l.tat, now, sp.Of)
 	q.Exceeded = !taken
 	if taken && !sp.Check {
-		m.limits[key] = memoryLimit{tat: kept, freeAt: kept.Add(sp.Of.Emission() - sp.Of.Tolerance())}
+		m.limits[key] = memoryLimit{tat: kept}
 		l.tat = kept
 	}
 	q.Remaining, q.Reset = ratelimit.Left(l.tat, now, sp.Of)
@@ -122,20 +121,40 @@ func (m *Memory) Unpause(ctx context.Context, subject string) error {
 	return nil
 }
 
-// Throttled lists subjects that have used up a limit, those that wait longest first.
-func (m *Memory) Throttled(ctx context.Context, limit int) ([]acme.Throttle, error) {
+// Throttled lists subjects that have used up a limit of a policy, those that wait
+// longest first.
+func (m *Memory) Throttled(ctx context.Context, p *acme.RateLimitPolicy, atMost int) ([]acme.Throttle, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	own := map[memoryLimitKey]acme.Limit{}
+	for _, o := range p.Overrides {
+		own[memoryLimitKey{o.Limit, o.Subject}] = o.Of
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var throttled []acme.Throttle
 	now := time.Now()
 	for key, l := range m.limits {
-		if l.freeAt.After(now) {
-			throttled = append(throttled, acme.Throttle{Limit: key.limit, Subject: key.subject, Until: stored(l.freeAt)})
+		limit, ok := own[key]
+		if !ok {
+			limit = p.LimitOf(key.limit)
+		}
+		if until := l.until(key.limit, limit); until.After(now) {
+			throttled = append(throttled, acme.Throttle{Limit: key.limit, Subject: key.subject, Until: stored(until)})
 		}
 	}
 	slices.SortFunc(throttled, func(a, b acme.Throttle) int { return b.Until.Compare(a.Until) })
-	return throttled[:min(len(throttled), limit)], nil
+	return throttled[:min(len(throttled), atMost)], nil
+}
+
+// until is when one more is taken; the zero time where that is now.
+func (l memoryLimit) until(name acme.LimitName, of acme.Limit) time.Time {
+	switch {
+	case of.Off(), name.Counted() && l.failures < of.Count:
+		return time.Time{}
+	case name.Counted():
+		return l.tat
+	}
+	return l.tat.Add(of.Emission() - of.Tolerance())
 }

@@ -71,6 +71,17 @@ func (m *Memory) SyncRateLimitPolicy(ctx context.Context, replica string, enforc
 	return &p, nil
 }
 
+// ForgetReplica takes a replica off the list that does not serve any more.
+func (m *Memory) ForgetReplica(ctx context.Context, replica string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.policy.replicas, replica)
+	return nil
+}
+
 // Replicas lists the replicas that reported of late, by name.
 func (m *Memory) Replicas(ctx context.Context) ([]acme.Replica, error) {
 	if err := ctx.Err(); err != nil {

@@ -34,9 +34,9 @@ type Store interface {
 	RateLimitPolicy(ctx context.Context) (acme.RateLimitPolicy, error)
 	// Replicas lists the replicas that reported of late, by name.
 	Replicas(ctx context.Context) ([]acme.Replica, error)
-	// Throttled lists subjects that have used up a limit, those that wait longest
-	// first, up to a number of them.
-	Throttled(ctx context.Context, limit int) ([]acme.Throttle, error)
+	// Throttled lists subjects that have used up a limit of a policy, those that wait
+	// longest first, up to a number of them.
+	Throttled(ctx context.Context, p *acme.RateLimitPolicy, atMost int) ([]acme.Throttle, error)
 }
 
 // storeTest is one sentence of the contract of a store.
@@ -66,6 +66,7 @@ func TestStore(t *testing.T, newStore func(t *testing.T) Store) {
 		{"revocations", revocationTests},
 		{"reuse", reuseTests},
 		{"limits", limitTests},
+		{"throttles", throttleTests},
 		{"policies", policyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

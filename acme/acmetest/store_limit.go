@@ -311,61 +311,6 @@ var limitTests = []storeTest{
 			v = startedOf(t, s, made[0], lease)
 		}
 	}},
-	{"failures in a row pause an identifier until it is unpaused, and a success begins anew", func(t *testing.T, s Store) {
-		a := addAccount(t, s)
-		fail := acme.Spend{
-			Limit: acme.PauseAfterConsecutiveFailures, Of: acme.Limit{Count: 2}, DryRun: true,
-			Subject: acme.IdentifierSubject(a.ID, acme.Identifier{Type: acme.DNS, Value: "a.test"}),
-		}
-		check := fail
-		check.Check, check.DryRun = true, false
-		attempt := func(problem *acme.Problem) {
-			o, made := NewOrder(a.ID, "a.test")
-			add(t, s, o, made)
-			if _, err := s.RecordValidation(t.Context(), startedOf(t, s, made[0], lease), problem, []acme.Spend{fail}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		wantError(t, s.Unpause(t.Context(), fail.Subject), acme.ErrNotFound)
-		for _, problem := range []*acme.Problem{unavailableHost(), nil, unavailableHost()} {
-			attempt(problem)
-			if _, err := order(t, s, a.ID, check); err != nil {
-				t.Errorf("after at most one failure in a row: %v", err)
-			}
-		}
-		attempt(unavailableHost())
-		_, err := order(t, s, a.ID, check)
-		wantLimited(t, err, acme.PauseAfterConsecutiveFailures, 0)
-		throttled, err := s.Throttled(t.Context(), 10)
-		if err != nil || len(throttled) != 1 || throttled[0].Subject != fail.Subject {
-			t.Errorf("throttled are %v, error %v; want the identifier", throttled, err)
-		}
-		if err := s.Unpause(t.Context(), fail.Subject); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := order(t, s, a.ID, check); err != nil {
-			t.Errorf("unpaused: %v", err)
-		}
-	}},
-	{"those that have used up a limit are listed", func(t *testing.T, s Store) {
-		a := addAccount(t, s)
-		full, half := perHour(acme.OrdersPerAccount, "full", 1), perHour(acme.OrdersPerAccount, "half", 2)
-		longer := perHour(acme.CertificatesPerDomain, "longer", 1)
-		longer.Of.Period = 2 * time.Hour
-		if _, err := order(t, s, a.ID, full, half, longer); err != nil {
-			t.Fatal(err)
-		}
-		got, err := s.Throttled(t.Context(), 10)
-		if err != nil || len(got) != 2 || got[0].Subject != "longer" || got[1].Subject != "full" {
-			t.Fatalf("throttled are %v, error %v; want longer, full", got, err)
-		}
-		if wait := time.Until(got[1].Until); wait > time.Hour || wait < 59*time.Minute {
-			t.Errorf("full until %s; want in an hour", got[1].Until)
-		}
-		if got, err := s.Throttled(t.Context(), 1); err != nil || len(got) != 1 {
-			t.Errorf("%d listed, error %v; want 1", len(got), err)
-		}
-	}},
 }
 
 // mustThumbprint returns the thumbprint of an account's key.

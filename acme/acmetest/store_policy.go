@@ -47,6 +47,7 @@ var policyTests = []storeTest{
 			{Limits: map[acme.LimitName]acme.Limit{acme.OrdersPerAccount: {Count: 1}}},
 			{Limits: map[acme.LimitName]acme.Limit{acme.ConcurrentOrdersPerAccount: {Count: 1, Period: time.Hour}}},
 			{Overrides: []acme.LimitOverride{{Limit: acme.OrdersPerAccount, Of: acme.Limit{}}}},
+			{Overrides: []acme.LimitOverride{{Limit: "requestsPerAddress", Subject: "192.0.2.1"}}},
 			{RequestsPerAddress: acme.Limit{Count: -1}},
 		} {
 			if _, err := s.SetRateLimitPolicy(t.Context(), p); err == nil {
@@ -80,6 +81,15 @@ var policyTests = []storeTest{
 		want := []acme.Replica{{Name: "a"}, {Name: "b", Generation: 1}}
 		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(acme.Replica{}, "ReportedAt")); err != nil || diff != "" {
 			t.Errorf("error %v, replicas (-want +got):\n%s", err, diff)
+		}
+		for range 2 { // the second time there is nothing to forget
+			if err := s.ForgetReplica(t.Context(), "b"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err = s.Replicas(t.Context())
+		if diff := cmp.Diff(want[:1], got, cmpopts.IgnoreFields(acme.Replica{}, "ReportedAt")); err != nil || diff != "" {
+			t.Errorf("after one has ended: error %v, replicas (-want +got):\n%s", err, diff)
 		}
 	}},
 }

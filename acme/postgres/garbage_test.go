@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +31,8 @@ func sweptTables() map[string]string {
 		"old orders":             "orders",
 		"old authorizations":     "authorizations",
 		"old certificates":       "certificates",
+		"free limits":            "limits",
+		"silent replicas":        "replicas",
 	}
 }
 
@@ -114,6 +118,18 @@ func (d *dump) nonce(left time.Duration) {
 	d.exec(`INSERT INTO nonces (expires_at, id) VALUES (now() + $1::interval, gen_random_uuid())`, left)
 }
 
+// limit adds what was spent of a limit, all of which is free in some time.
+func (d *dump) limit(subject string, left time.Duration) {
+	d.t.Helper()
+	d.exec(`INSERT INTO limits (name, subject, tat, due) SELECT 'ordersPerAccount', $1, tat, date_trunc('hour', tat) + interval '1 hour'
+		FROM (SELECT now() + $2::interval AS tat) l`, subject, left)
+}
+
+func (d *dump) replica(name string, silent time.Duration) {
+	d.t.Helper()
+	d.exec(`INSERT INTO replicas (name, generation, reported_at) VALUES ($1, 0, now() - $2::interval)`, name, silent)
+}
+
 // rows lists the objects by name with their status.
 func (d *dump) rows() []string {
 	d.t.Helper()
@@ -122,7 +138,9 @@ func (d *dump) rows() []string {
 		UNION ALL SELECT 'authorization ' || identifier_value || ': ' || status
 			|| CASE WHEN due_at IS NULL AND lease IS NULL THEN '' ELSE ', queued' END FROM authorizations
 		UNION ALL SELECT 'certificate ' || convert_from(der, 'UTF8') FROM certificates
-		UNION ALL SELECT 'nonce ' || CASE WHEN expires_at > now() THEN 'good' ELSE 'expired' END FROM nonces`)
+		UNION ALL SELECT 'nonce ' || CASE WHEN expires_at > now() THEN 'good' ELSE 'expired' END FROM nonces
+		UNION ALL SELECT 'limit of ' || subject FROM limits
+		UNION ALL SELECT 'replica ' || name FROM replicas`)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -159,6 +177,10 @@ func (d *dump) fill() {
 	d.nonce(-2 * time.Minute)
 	d.nonce(-time.Second) // a redemption may be looking for it
 	d.nonce(time.Hour)
+	d.limit("who has spent", time.Minute)
+	d.limit("who spent yesterday", -day)
+	d.replica("serving", time.Second)
+	d.replica("killed", time.Minute)
 	for _, status := range []string{"pending", "ready", "invalid"} {
 		d.order("live "+status, status, time.Hour, time.Hour)
 		d.order("expired "+status, status, 2*time.Hour, -time.Second)
@@ -183,7 +205,7 @@ func TestGarbageIsWhatTimeMakesOfObjects(t *testing.T) {
 	d.fill()
 	const late = ", the order expired before it was finalized"
 	kept := []string{
-		"nonce good", "nonce expired",
+		"nonce good", "nonce expired", "limit of who has spent", "replica serving",
 		"order live pending: pending", "order live ready: ready", "order live invalid: invalid",
 		"order old but live pending: pending", "order old but live ready: ready", "order old but live invalid: invalid",
 		"order expired pending: invalid" + late, "order expired ready: invalid" + late, "order expired invalid: invalid",
@@ -297,6 +319,68 @@ func TestGarbageSweepsAreIndependent(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whatever is swept when, a spend finds the same: nobody is refused by what is free,
+// and nobody gets more for it.
+func TestGarbageOfLimitsIsAsGoodAsNone(t *testing.T) {
+	t.Parallel()
+	d := newDump(t)
+	account, _, _, err := d.store.CreateAccount(t.Context(), acmetest.NewAccount(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spend := []acme.Spend{{Limit: acme.OrdersPerAccount, Subject: "x", Of: acme.Limit{Count: 10, Period: day}}}
+	order := func() ([]acme.Quota, error) {
+		o, made := acmetest.NewReadyOrder(account.ID, "a.test")
+		return d.store.CreateOrder(t.Context(), o, made, spend)
+	}
+	d.limit("x", -day)
+	d.exec(`BEGIN`)
+	d.exec(`DELETE FROM limits`) // a sweep that has not ended
+	waited := make(chan []acme.Quota)
+	go func() {
+		quotas, err := order()
+		if err != nil {
+			t.Error(err)
+		}
+		waited <- quotas
+	}()
+	d.awaitLock()
+	d.exec(`COMMIT`)
+	if q := <-waited; len(q) != 1 || q[0].Remaining != 9 {
+		t.Errorf("left %+v after the sweep; want 9", q)
+	}
+	d.exec(`UPDATE limits SET tat = now() - interval '1 day', due = now() - interval '1 hour'`)
+	var all sync.WaitGroup
+	var taken atomic.Int32
+	for range 40 {
+		all.Go(func() {
+			if _, err := order(); err == nil {
+				taken.Add(1)
+			}
+		})
+		all.Go(func() {
+			if _, err := d.store.Collect(t.Context(), acme.DefaultGarbagePolicy()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if taken.Load() != 10 {
+		t.Errorf("took %d while limits were swept; want 10", taken.Load())
+	}
+}
+
+// awaitLock waits until another connection waits for a lock of this one.
+func (d *dump) awaitLock() {
+	d.t.Helper()
+	for waiting := false; !waiting; {
+		err := d.QueryRow(d.t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))`).Scan(&waiting)
+		if err != nil {
+			d.t.Fatal(err)
+		}
 	}
 }
 

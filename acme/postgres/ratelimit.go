@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -129,15 +131,35 @@ func (s *Store) Unpause(ctx context.Context, subject string) error {
 // forgetFailures ends a row of failures.
 const forgetFailures = `DELETE FROM limits WHERE name = $1 AND subject = $2`
 
-// Throttled lists subjects that have used up a limit, those that wait longest
-// first; Until is far in the future for one that is paused. Limits that count
-// orders are not among them: no time can tell. One round trip.
-func (s *Store) Throttled(ctx context.Context, limit int) ([]acme.Throttle, error) {
+// Throttled lists subjects that have used up a limit of a policy, those that wait
+// longest first: at most a number of them. Limits that count orders are not among
+// them: no time can tell. One round trip.
+//
+// It is the policy that says what is used up, and not what was in force when it
+// was spent: another one throttles others from one moment to the next.
+func (s *Store) Throttled(ctx context.Context, p *acme.RateLimitPolicy, atMost int) ([]acme.Throttle, error) {
 	b := &pgx.Batch{}
 	var throttled []acme.Throttle
+	all, own := limitArrays{}, limitArrays{}
+	for _, name := range slices.Sorted(maps.Keys(acme.Limits)) {
+		all.add(name, "", p.LimitOf(name))
+	}
+	for _, o := range p.Overrides {
+		own.add(o.Limit, o.Subject, o.Of)
+	}
 	b.Queue(`
-		SELECT name, subject, least(free_at, tat) FROM limits
-		WHERE due > now() AND free_at > now() ORDER BY free_at DESC, name, subject LIMIT $1`, limit).
+		WITH general AS (SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS l (name, most, emission)),
+		own AS (SELECT * FROM unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[]) AS l (name, subject, most, emission)),
+		throttled AS (
+			SELECT k.name, k.subject, CASE
+				WHEN l.most = 0 THEN NULL
+				WHEN l.emission > 0 THEN k.tat + l.emission * (1 - l.most) * interval '1 microsecond'
+				WHEN k.failures >= l.most THEN k.tat END AS until
+			FROM limits k JOIN general USING (name) LEFT JOIN own USING (name, subject),
+			LATERAL (SELECT coalesce(own.most, general.most) AS most, coalesce(own.emission, general.emission) AS emission) l
+			WHERE k.due > now())
+		SELECT name, subject, until FROM throttled WHERE until > now() ORDER BY until DESC, name, subject LIMIT $8`,
+		all.names, all.most, all.emissions, own.names, own.subjects, own.most, own.emissions, atMost).
 		Query(func(rows pgx.Rows) (err error) {
 			throttled, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t acme.Throttle, err error) {
 				err = row.Scan((*string)(&t.Limit), &t.Subject, &t.Until)
@@ -149,4 +171,24 @@ func (s *Store) Throttled(ctx context.Context, limit int) ([]acme.Throttle, erro
 		return nil, err
 	}
 	return throttled, nil
+}
+
+// limitArrays is limits as parameters: most is 0 where there is no limit, and an
+// emission, in microseconds, where it is one that counts.
+type limitArrays struct {
+	names, subjects []string
+	most, emissions []int64
+}
+
+// add adds a limit.
+func (a *limitArrays) add(name acme.LimitName, subject string, l acme.Limit) {
+	most, emission := int64(0), int64(0)
+	if !l.Off() {
+		most = int64(l.Most())
+		if !name.Counted() {
+			emission = l.Emission().Microseconds()
+		}
+	}
+	a.names, a.subjects = append(a.names, string(name)), append(a.subjects, subject)
+	a.most, a.emissions = append(a.most, most), append(a.emissions, emission)
 }

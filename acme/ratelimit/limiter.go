@@ -108,12 +108,7 @@ func (l *Limiter) ChallengeResponse(authorization acme.ID, t acme.ChallengeType)
 func (p *policy) spend(spends []acme.Spend, name acme.LimitName, subject string) []acme.Spend {
 	limit, ok := p.overrides[override{name, subject}]
 	if !ok {
-		if limit, ok = p.Limits[name]; !ok {
-			limit = acme.Limits[name].Default
-		}
-		if name == acme.PauseAfterConsecutiveFailures {
-			limit.Count = p.PauseAfterConsecutiveFailures
-		}
+		limit = p.LimitOf(name)
 	}
 	if limit.Off() {
 		return spends

@@ -13,6 +13,8 @@ type Source interface {
 	// SyncRateLimitPolicy reports which generation the replica enforces, and returns
 	// the policy in force where that is another; else nil.
 	SyncRateLimitPolicy(ctx context.Context, replica string, enforced int64) (*acme.RateLimitPolicy, error)
+	// ForgetReplica takes back what a replica has reported: it ends.
+	ForgetReplica(ctx context.Context, replica string) error
 }
 
 const (
@@ -25,6 +27,8 @@ const (
 // Run enforces the policy of source until ctx ends: a change within a second of
 // its making. While the source cannot be asked, or has what cannot be enforced,
 // the policy in force stays; failed is told of the first of such errors in a row.
+// At its end the source is told, so that nobody waits for this replica to enforce
+// a policy: one that cannot be told forgets a replica that is silent by itself.
 func (l *Limiter) Run(ctx context.Context, source Source, replica string, failed func(error)) {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
@@ -42,6 +46,11 @@ func (l *Limiter) Run(ctx context.Context, source Source, replica string, failed
 		case <-ticker.C:
 		case <-ctx.Done():
 		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pollTimeout)
+	defer cancel()
+	if err := source.ForgetReplica(ctx, replica); err != nil {
+		failed(err)
 	}
 }
 

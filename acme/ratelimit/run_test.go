@@ -15,7 +15,13 @@ import (
 type source struct {
 	policy   acme.RateLimitPolicy
 	reported int64
+	forgot   bool
 	err      error
+}
+
+func (s *source) ForgetReplica(ctx context.Context, _ string) error {
+	s.forgot = ctx.Err() == nil
+	return nil
 }
 
 func (s *source) SyncRateLimitPolicy(_ context.Context, _ string, enforced int64) (*acme.RateLimitPolicy, error) {
@@ -61,5 +67,8 @@ func TestAChangedPolicyIsEnforcedAndReportedWithinASecondAndSurvivesItsSource(t 
 		}
 		stop()
 		<-done
+		if !s.forgot {
+			t.Error("the source still waits for a replica that has ended")
+		}
 	})
 }

@@ -190,8 +190,7 @@ CREATE UNLOGGED TABLE nonces (
 CREATE TABLE limits (
     name     text        NOT NULL,
     subject  text        NOT NULL,
-    tat      timestamptz NOT NULL, -- theoretical arrival time: when all is free again
-    free_at  timestamptz NOT NULL, -- when one more is
+    tat      timestamptz NOT NULL, -- theoretical arrival time: when all is free again, or forgotten
     failures integer     NOT NULL DEFAULT 0, -- in a row, where that is what is counted
     due      timestamptz NOT NULL, -- no sweep looks at it before
     PRIMARY KEY (name, subject)
@@ -209,7 +208,7 @@ BEGIN
             SELECT FROM orders
             WHERE account_id = account AND status IN ('pending', 'ready') AND expires_at > now() LIMIT most) unfinished);
     END IF;
-    RETURN coalesce((SELECT failures FROM limits WHERE name = limit_name AND subject = limit_subject), 0);
+    RETURN coalesce((SELECT failures FROM limits WHERE name = limit_name AND subject = limit_subject AND tat > now()), 0);
 END $$;
 -- +goose StatementEnd
 
@@ -270,12 +269,12 @@ BEGIN
                 remaining[i] := greatest(most[i] - used - CASE WHEN checks[i] THEN 0 ELSE 1 END, 0);
                 reset[i] := 0;
             ELSIF emissions[i] = 0 THEN -- failures in a row, which are counted and not refused
-                INSERT INTO limits AS k (name, subject, tat, free_at, failures, due)
-                SELECT names[i], subjects[i], c.lapse, CASE WHEN most[i] <= 1 THEN 'infinity' ELSE '-infinity' END::timestamptz, 1, c.lapse
+                INSERT INTO limits AS k (name, subject, tat, failures, due)
+                SELECT names[i], subjects[i], c.lapse, 1, c.lapse
                 FROM (SELECT clock_timestamp() + interval '90 days' AS lapse) c
                 ON CONFLICT (name, subject) DO UPDATE
-                SET tat = EXCLUDED.tat, due = EXCLUDED.due, failures = k.failures + 1,
-                    free_at = CASE WHEN k.failures + 1 >= most[i] THEN 'infinity' ELSE '-infinity' END::timestamptz
+                SET tat = EXCLUDED.tat, due = EXCLUDED.due,
+                    failures = 1 + CASE WHEN k.tat > clock_timestamp() THEN k.failures ELSE 0 END
                 RETURNING most[i] - k.failures INTO used;
                 remaining[i] := greatest(used, 0);
                 reset[i] := 0;
@@ -287,12 +286,12 @@ BEGIN
                 ELSE
                     -- One statement: who waited for the row's lock goes on from what the
                     -- one before has left, by the clock of that moment.
-                    INSERT INTO limits AS k (name, subject, tat, free_at, due)
-                    SELECT names[i], subjects[i], c.next, c.next + emission - tolerance, date_trunc('hour', c.next) + interval '1 hour'
+                    INSERT INTO limits AS k (name, subject, tat, due)
+                    SELECT names[i], subjects[i], c.next, date_trunc('hour', c.next) + interval '1 hour'
                     FROM (SELECT clock_timestamp() + emission AS next) c
                     ON CONFLICT (name, subject) DO UPDATE
-                    SET (tat, free_at, due) = (
-                        SELECT c.next, c.next + emission - tolerance, date_trunc('hour', c.next) + interval '1 hour'
+                    SET (tat, due) = (
+                        SELECT c.next, date_trunc('hour', c.next) + interval '1 hour'
                         FROM (SELECT greatest(k.tat, clock_timestamp()) + emission AS next) c)
                     WHERE k.tat + emission - tolerance <= clock_timestamp()
                     RETURNING k.tat INTO kept;
