@@ -15,6 +15,8 @@ var (
 	ErrUnavailable = errors.New("store unavailable")
 	// ErrNonceUsed: the nonce was redeemed before, or its key is gone.
 	ErrNonceUsed = errors.New("nonce was used before")
+	// ErrAccountChanged: the account of a [Proof] has another key, or is not valid.
+	ErrAccountChanged = errors.New("the account's key or state is another than was proved")
 	// ErrKeyInUse: another account has this key (RFC 8555 §7.3.5).
 	ErrKeyInUse = errors.New("key belongs to another account")
 )

@@ -42,8 +42,8 @@ type Order struct {
 
 // Finalization names the order to finalize and the key to be certified.
 type Finalization struct {
-	AccountID, OrderID ID
-	Key                Thumbprint
+	OrderID ID
+	Key     Thumbprint
 }
 
 // IssueFunc makes the certificate of an order. It must not keep the order, and

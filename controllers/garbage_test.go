@@ -51,7 +51,7 @@ func TestGarbageGoesFromTheDatabase(t *testing.T) {
 		binary.BigEndian.PutUint64(ms[:], uint64(time.Now().Add(-age).UnixMilli()))
 		copy(o.ID[:6], ms[2:])
 		o.ExpiresAt = time.Now().Add(left)
-		_, err := store.CreateOrder(t.Context(), o, made, nil)
+		_, err := store.CreateOrder(t.Context(), acmetest.By(o.AccountID), o, made, nil)
 		check(t, err)
 		return o
 	}
@@ -62,11 +62,11 @@ func TestGarbageGoesFromTheDatabase(t *testing.T) {
 			return store.Collect(ctx, p)
 		})
 	shared.condition(t, server, v1alpha1.ConditionGarbageCollected, metav1.ConditionTrue, v1alpha1.ReasonCollected)
-	if _, err := store.Order(t.Context(), account.ID, old.ID); !errors.Is(err, acme.ErrNotFound) {
+	if _, err := store.Order(t.Context(), acmetest.By(account.ID), old.ID); !errors.Is(err, acme.ErrNotFound) {
 		t.Errorf("an old order: error %v; want that it is gone", err)
 	}
 	for o, want := range map[*acme.Order]acme.OrderStatus{late: acme.OrderInvalid, live: acme.OrderReady} {
-		found, err := store.Order(t.Context(), account.ID, o.ID)
+		found, err := store.Order(t.Context(), acmetest.By(account.ID), o.ID)
 		check(t, err)
 		if found.Status != want {
 			t.Errorf("an order is %s; want %s", found.Status, want)

@@ -108,6 +108,25 @@ func (m *Memory) redeem(n acme.Nonce) error {
 	return nil
 }
 
+// accept takes the nonce of a proof, and makes sure of its account.
+func (m *Memory) accept(by *acme.Proof) error {
+	if by.Redeemed {
+		return nil
+	}
+	a, found := m.accounts[by.Account]
+	if !found || a.Status != acme.AccountValid {
+		return acme.ErrAccountChanged
+	}
+	if key, err := acme.ThumbprintOf(a.Key); err != nil || key != by.Key {
+		return acme.ErrAccountChanged
+	}
+	if err := m.redeem(by.Nonce); err != nil {
+		return err
+	}
+	by.Redeemed = true
+	return nil
+}
+
 // Authenticate redeems a nonce and reads an account.
 func (m *Memory) Authenticate(ctx context.Context, n acme.Nonce, account acme.ID) (*acme.Account, error) {
 	if err := ctx.Err(); err != nil {
@@ -158,14 +177,17 @@ func (m *Memory) LoseNonceKeys(context.Context) error {
 }
 
 // Certificate reads a certificate of an account.
-func (m *Memory) Certificate(ctx context.Context, account, certificate acme.ID) (*acme.Certificate, error) {
+func (m *Memory) Certificate(ctx context.Context, by *acme.Proof, certificate acme.ID) (*acme.Certificate, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.accept(by); err != nil {
+		return nil, err
+	}
 	c, found := m.certificates[certificate]
-	if !found || c.AccountID != account {
+	if !found || c.AccountID != by.Account {
 		return nil, notFound("certificate", certificate)
 	}
 	clone := *c

@@ -10,13 +10,16 @@ import (
 )
 
 // Authorization reads an authorization of an account, as it was recorded.
-func (m *Memory) Authorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error) {
+func (m *Memory) Authorization(ctx context.Context, by *acme.Proof, authorization acme.ID) (*acme.Authorization, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	a, err := m.authorizationOf(account, authorization)
+	if err := m.accept(by); err != nil {
+		return nil, err
+	}
+	a, err := m.authorizationOf(by.Account, authorization)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +119,7 @@ func (m *Memory) DeactivateAuthorization(ctx context.Context, account, authoriza
 
 // StartValidation takes a challenge from pending to processing and leases the
 // validation to the caller.
-func (m *Memory) StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType,
+func (m *Memory) StartValidation(ctx context.Context, by *acme.Proof, authorization acme.ID, t acme.ChallengeType,
 	lease time.Duration, spends []acme.Spend,
 ) (*acme.Authorization, *acme.Validation, error) {
 	if err := ctx.Err(); err != nil {
@@ -124,6 +127,10 @@ func (m *Memory) StartValidation(ctx context.Context, account, authorization acm
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.accept(by); err != nil {
+		return nil, nil, err
+	}
+	account := by.Account
 	a, err := m.authorizationOf(account, authorization)
 	if err != nil {
 		return nil, nil, err

@@ -47,12 +47,15 @@ func (o *memoryOrder) invalidate(problem *acme.Problem) {
 // CreateOrder adds an order of a valid account with the authorizations made for
 // it, paid for by spends; those that it uses again must be the account's, valid and
 // not expired.
-func (m *Memory) CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error) {
+func (m *Memory) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.accept(by); err != nil {
+		return nil, err
+	}
 	if _, err := m.validAccount(o.AccountID); err != nil {
 		return nil, err
 	}
@@ -120,14 +123,17 @@ func (m *Memory) usable(account, id acme.ID) bool {
 }
 
 // Order reads an order of an account.
-func (m *Memory) Order(ctx context.Context, account, order acme.ID) (*acme.Order, error) {
+func (m *Memory) Order(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.accept(by); err != nil {
+		return nil, err
+	}
 	o, found := m.orders[order]
-	if !found || o.AccountID != account {
+	if !found || o.AccountID != by.Account {
 		return nil, notFound("order", order)
 	}
 	return cloneOrder(&o.Order), nil
@@ -135,14 +141,18 @@ func (m *Memory) Order(ctx context.Context, account, order acme.ID) (*acme.Order
 
 // FinalizeOrder takes a ready order to valid with the certificate that issue
 // returns. The order is held from the check to the end; the store is not.
-func (m *Memory) FinalizeOrder(ctx context.Context, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error) {
+func (m *Memory) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
+	refused := m.accept(by)
 	o, found := m.orders[f.OrderID]
 	m.mu.Unlock()
-	if !found || o.AccountID != f.AccountID {
+	switch {
+	case refused != nil:
+		return nil, refused
+	case !found || o.AccountID != by.Account:
 		return nil, notFound("order", f.OrderID)
 	}
 	o.finalizing.Lock()
@@ -171,7 +181,7 @@ func (m *Memory) finalizable(o *memoryOrder, f acme.Finalization) (*acme.Order, 
 	if !o.ExpiresAt.After(time.Now()) {
 		return nil, &acme.StateError{Object: "order", ID: o.ID, State: "expired"}
 	}
-	if _, err := m.validAccount(f.AccountID); err != nil {
+	if _, err := m.validAccount(o.AccountID); err != nil {
 		return nil, err
 	}
 	if m.holderOf(f.Key) != nil {

@@ -56,6 +56,7 @@ func TestStore(t *testing.T, newStore func(t *testing.T) Store) {
 	}{
 		{"accounts", accountTests},
 		{"nonces", nonceTests},
+		{"proofs", proofTests},
 		{"orders", orderTests},
 		{"finalization", finalizationTests},
 		{"authorizations", authorizationTests},
@@ -118,9 +119,12 @@ func NewOrder(account acme.ID, names ...string) (*acme.Order, []*acme.Authorizat
 
 // CreateOrder adds an order that nothing is owed for.
 func CreateOrder(ctx context.Context, s Store, o *acme.Order, authorizations []*acme.Authorization) error {
-	_, err := s.CreateOrder(ctx, o, authorizations, nil)
+	_, err := s.CreateOrder(ctx, By(o.AccountID), o, authorizations, nil)
 	return err
 }
+
+// By returns a proof of an account that was made sure of before.
+func By(account acme.ID) *acme.Proof { return &acme.Proof{Account: account, Redeemed: true} }
 
 // NewReadyOrder is [NewOrder] of a server that trusts the account.
 func NewReadyOrder(account acme.ID, names ...string) (*acme.Order, []*acme.Authorization) {
@@ -192,7 +196,7 @@ func add(t testing.TB, s Store, o *acme.Order, authorizations []*acme.Authorizat
 // mustOrder reads an order.
 func mustOrder(t testing.TB, s Store, o *acme.Order) *acme.Order {
 	t.Helper()
-	found, err := s.Order(t.Context(), o.AccountID, o.ID)
+	found, err := s.Order(t.Context(), By(o.AccountID), o.ID)
 	if err != nil {
 		t.Fatalf("Order: %v", err)
 	}
@@ -202,7 +206,7 @@ func mustOrder(t testing.TB, s Store, o *acme.Order) *acme.Order {
 // mustAuthorization reads an authorization.
 func mustAuthorization(t testing.TB, s Store, account, id acme.ID) *acme.Authorization {
 	t.Helper()
-	found, err := s.Authorization(t.Context(), account, id)
+	found, err := s.Authorization(t.Context(), By(account), id)
 	if err != nil {
 		t.Fatalf("Authorization: %v", err)
 	}

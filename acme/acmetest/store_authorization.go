@@ -124,7 +124,7 @@ var authorizationTests = []storeTest{
 	}},
 	{"a deactivation and a result at once leave one of them", func(t *testing.T, s Store) {
 		v := started(t, s, "a.test")
-		o, err := s.Order(t.Context(), v.AccountID, mustAuthorization(t, s, v.AccountID, v.AuthorizationID).OrderID)
+		o, err := s.Order(t.Context(), By(v.AccountID), mustAuthorization(t, s, v.AccountID, v.AuthorizationID).OrderID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func started(t testing.TB, s Store, names ...string) *acme.Validation {
 // startedOf returns the validation of an authorization by dns-01.
 func startedOf(t testing.TB, s Store, a *acme.Authorization, lease time.Duration) *acme.Validation {
 	t.Helper()
-	_, v, err := s.StartValidation(t.Context(), a.AccountID, a.ID, acme.DNS01, lease, nil)
+	_, v, err := s.StartValidation(t.Context(), By(a.AccountID), a.ID, acme.DNS01, lease, nil)
 	if err != nil || v == nil {
 		t.Fatalf("StartValidation: validation %v, error %v", v, err)
 	}

@@ -26,7 +26,7 @@ func atOnceOf(account acme.ID, count int) acme.Spend {
 func order(t testing.TB, s Store, account acme.ID, spends ...acme.Spend) ([]acme.Quota, error) {
 	t.Helper()
 	o, made := NewOrder(account, "a.test")
-	return s.CreateOrder(t.Context(), o, made, spends)
+	return s.CreateOrder(t.Context(), By(o.AccountID), o, made, spends)
 }
 
 // wantLimited checks that a spend was refused, and that the wait is at most the
@@ -164,7 +164,7 @@ var limitTests = []storeTest{
 		_, err = order(t, s, acme.NewID(), limit)
 		wantError(t, err, acme.ErrNotFound)
 		o, _ := NewOrder(a.ID, "a.test")
-		_, err = s.CreateOrder(t.Context(), o, nil, []acme.Spend{limit})
+		_, err = s.CreateOrder(t.Context(), By(o.AccountID), o, nil, []acme.Spend{limit})
 		wantState(t, err, "authorization", "not valid")
 		wantLeft(t, s, a.ID, limit, 5)
 	}},
@@ -272,7 +272,7 @@ var limitTests = []storeTest{
 		add(t, s, o, made)
 		limit := []acme.Spend{perHour(acme.ChallengeResponsesPerChallenge, "x", 2)}
 		start := func(authorization acme.ID, c acme.ChallengeType) error {
-			_, _, err := s.StartValidation(t.Context(), o.AccountID, authorization, c, lease, limit)
+			_, _, err := s.StartValidation(t.Context(), By(o.AccountID), authorization, c, lease, limit)
 			return err
 		}
 		wantError(t, start(acme.NewID(), acme.DNS01), acme.ErrNotFound)

@@ -46,20 +46,20 @@ var orderTests = []storeTest{
 		}
 		o, authorizations := NewOrder(a.ID, "a.test")
 		wantState(t, CreateOrder(t.Context(), s, o, authorizations), "account", "deactivated")
-		_, err := s.Authorization(t.Context(), a.ID, authorizations[0].ID)
+		_, err := s.Authorization(t.Context(), By(a.ID), authorizations[0].ID)
 		wantError(t, err, acme.ErrNotFound)
 	}},
 	{"an order and its authorizations are found by their account only", func(t *testing.T, s Store) {
 		a, other := addAccount(t, s), addAccount(t, s)
 		o, authorizations := NewOrder(a.ID, "a.test")
 		add(t, s, o, authorizations)
-		_, err := s.Order(t.Context(), other.ID, o.ID)
+		_, err := s.Order(t.Context(), By(other.ID), o.ID)
 		wantError(t, err, acme.ErrNotFound)
-		_, err = s.Order(t.Context(), a.ID, acme.NewID())
+		_, err = s.Order(t.Context(), By(a.ID), acme.NewID())
 		wantError(t, err, acme.ErrNotFound)
-		_, err = s.Authorization(t.Context(), other.ID, authorizations[0].ID)
+		_, err = s.Authorization(t.Context(), By(other.ID), authorizations[0].ID)
 		wantError(t, err, acme.ErrNotFound)
-		_, err = s.Authorization(t.Context(), a.ID, acme.NewID())
+		_, err = s.Authorization(t.Context(), By(a.ID), acme.NewID())
 		wantError(t, err, acme.ErrNotFound)
 	}},
 	{"an order uses a valid authorization again", func(t *testing.T, s Store) {
@@ -93,8 +93,13 @@ var orderTests = []storeTest{
 // finalize finalizes an order with a certificate of the issuer.
 func finalize(t testing.TB, s Store, o *acme.Order, issuer acme.IssuerID) (*acme.Order, error) {
 	t.Helper()
-	return s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: o.AccountID, OrderID: o.ID, Key: acme.Thumbprint{1}},
-		func(context.Context, *acme.Order) (*acme.Certificate, error) { return NewCertificate(issuer), nil })
+	return s.FinalizeOrder(t.Context(), By(o.AccountID), acme.Finalization{OrderID: o.ID, Key: acme.Thumbprint{1}},
+		issues(issuer))
+}
+
+// issues makes certificates of an issuer.
+func issues(issuer acme.IssuerID) acme.IssueFunc {
+	return func(context.Context, *acme.Order) (*acme.Certificate, error) { return NewCertificate(issuer), nil }
 }
 
 // finalized returns a valid order.
@@ -123,7 +128,7 @@ var finalizationTests = []storeTest{
 		o, made := NewReadyOrder(a.ID, "a.test", "b.test")
 		add(t, s, o, made)
 		want := NewCertificate(issuer)
-		got, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+		got, err := s.FinalizeOrder(t.Context(), By(a.ID), acme.Finalization{OrderID: o.ID},
 			func(_ context.Context, given *acme.Order) (*acme.Certificate, error) {
 				if diff := cmp.Diff(o, given); diff != "" {
 					t.Errorf("order given to issue (-want +got):\n%s", diff)
@@ -140,7 +145,7 @@ var finalizationTests = []storeTest{
 			}
 		}
 		want.AccountID, want.OrderID = a.ID, o.ID
-		c, err := s.Certificate(t.Context(), a.ID, want.ID)
+		c, err := s.Certificate(t.Context(), By(a.ID), want.ID)
 		if diff := cmp.Diff(want, c); err != nil || diff != "" {
 			t.Errorf("error %v, certificate (-want +got):\n%s", err, diff)
 		}
@@ -151,12 +156,12 @@ var finalizationTests = []storeTest{
 		add(t, s, o, made)
 		c := NewCertificate(issuer)
 		c.ID, c.IssuedAt = acme.ID{}, time.Time{}
-		valid, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+		valid, err := s.FinalizeOrder(t.Context(), By(a.ID), acme.Finalization{OrderID: o.ID},
 			func(context.Context, *acme.Order) (*acme.Certificate, error) { return c, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := s.Certificate(t.Context(), a.ID, valid.CertificateID)
+		got, err := s.Certificate(t.Context(), By(a.ID), valid.CertificateID)
 		if err != nil || got.IssuedAt.IsZero() {
 			t.Errorf("certificate %v, error %v; want one with a time", got, err)
 		}
@@ -164,14 +169,14 @@ var finalizationTests = []storeTest{
 	{"a certificate is found by its account only", func(t *testing.T, s Store) {
 		a, other := addAccount(t, s), addAccount(t, s)
 		valid := finalized(t, s, NewIssuer(t, s), a.ID)
-		_, err := s.Certificate(t.Context(), other.ID, valid.CertificateID)
+		_, err := s.Certificate(t.Context(), By(other.ID), valid.CertificateID)
 		wantError(t, err, acme.ErrNotFound)
-		_, err = s.Certificate(t.Context(), a.ID, acme.NewID())
+		_, err = s.Certificate(t.Context(), By(a.ID), acme.NewID())
 		wantError(t, err, acme.ErrNotFound)
 	}},
 	{"a valid order is returned, and nothing is issued", func(t *testing.T, s Store) {
 		valid := finalized(t, s, NewIssuer(t, s), addAccount(t, s).ID)
-		again, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: valid.AccountID, OrderID: valid.ID}, refusesToIssue(t))
+		again, err := s.FinalizeOrder(t.Context(), By(valid.AccountID), acme.Finalization{OrderID: valid.ID}, refusesToIssue(t))
 		if diff := cmp.Diff(valid, again); err != nil || diff != "" {
 			t.Errorf("error %v, order (-want +got):\n%s", err, diff)
 		}
@@ -183,7 +188,7 @@ var finalizationTests = []storeTest{
 		var issued atomic.Int32
 		certificates := make([]acme.ID, 50)
 		atOnce(len(certificates), func(i int) {
-			got, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+			got, err := s.FinalizeOrder(t.Context(), By(a.ID), acme.Finalization{OrderID: o.ID},
 				func(context.Context, *acme.Order) (*acme.Certificate, error) {
 					issued.Add(1)
 					return NewCertificate(issuer), nil
@@ -208,7 +213,7 @@ var finalizationTests = []storeTest{
 		o, made := NewReadyOrder(a.ID, "a.test")
 		add(t, s, o, made)
 		broken := errors.New("the key is away")
-		_, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+		_, err := s.FinalizeOrder(t.Context(), By(a.ID), acme.Finalization{OrderID: o.ID},
 			func(context.Context, *acme.Order) (*acme.Certificate, error) { return nil, broken })
 		if err != broken { //nolint:errorlint // as it is
 			t.Errorf("error %v; want that of issue as it is", err)
@@ -239,7 +244,7 @@ var finalizationTests = []storeTest{
 			add(t, s, o, made)
 			again := *c
 			again.ID = acme.NewID()
-			_, err = s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+			_, err = s.FinalizeOrder(t.Context(), By(a.ID), acme.Finalization{OrderID: o.ID},
 				func(context.Context, *acme.Order) (*acme.Certificate, error) { return &again, nil })
 		}
 		if err == nil {
@@ -250,28 +255,28 @@ var finalizationTests = []storeTest{
 		a := addAccount(t, s)
 		pending, made := NewOrder(a.ID, "a.test")
 		add(t, s, pending, made)
-		f := acme.Finalization{AccountID: a.ID, OrderID: pending.ID}
-		_, err := s.FinalizeOrder(t.Context(), f, refusesToIssue(t))
+		f := acme.Finalization{OrderID: pending.ID}
+		_, err := s.FinalizeOrder(t.Context(), By(a.ID), f, refusesToIssue(t))
 		wantState(t, err, "order", "pending")
 		if _, err := s.DeactivateAuthorization(t.Context(), a.ID, made[0].ID); err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.FinalizeOrder(t.Context(), f, refusesToIssue(t))
+		_, err = s.FinalizeOrder(t.Context(), By(a.ID), f, refusesToIssue(t))
 		wantState(t, err, "order", "invalid")
 	}},
 	{"an order that has expired is not finalized", func(t *testing.T, s Store) {
 		o, made := NewReadyOrder(addAccount(t, s).ID, "a.test")
 		o.ExpiresAt = now().Add(-time.Second)
 		add(t, s, o, made)
-		_, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: o.AccountID, OrderID: o.ID}, refusesToIssue(t))
+		_, err := s.FinalizeOrder(t.Context(), By(o.AccountID), acme.Finalization{OrderID: o.ID}, refusesToIssue(t))
 		wantState(t, err, "order", "expired")
 	}},
 	{"an order is finalized by its account only", func(t *testing.T, s Store) {
 		o, made := NewReadyOrder(addAccount(t, s).ID, "a.test")
 		add(t, s, o, made)
-		_, err := s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: addAccount(t, s).ID, OrderID: o.ID}, refusesToIssue(t))
+		_, err := s.FinalizeOrder(t.Context(), By(addAccount(t, s).ID), acme.Finalization{OrderID: o.ID}, refusesToIssue(t))
 		wantError(t, err, acme.ErrNotFound)
-		_, err = s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: o.AccountID, OrderID: acme.NewID()}, refusesToIssue(t))
+		_, err = s.FinalizeOrder(t.Context(), By(o.AccountID), acme.Finalization{OrderID: acme.NewID()}, refusesToIssue(t))
 		wantError(t, err, acme.ErrNotFound)
 	}},
 	{"the key of an account, its own or another's, is not certified", func(t *testing.T, s Store) {
@@ -283,7 +288,7 @@ var finalizationTests = []storeTest{
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = s.FinalizeOrder(t.Context(), acme.Finalization{AccountID: a.ID, OrderID: o.ID, Key: key}, refusesToIssue(t))
+			_, err = s.FinalizeOrder(t.Context(), By(a.ID), acme.Finalization{OrderID: o.ID, Key: key}, refusesToIssue(t))
 			wantError(t, err, acme.ErrKeyInUse)
 		}
 	}},

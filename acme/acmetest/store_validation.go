@@ -17,7 +17,7 @@ var validationTests = []storeTest{
 		account := addAccount(t, s)
 		o, made := NewOrder(account.ID, "*.a.test")
 		add(t, s, o, made)
-		a, v, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease, nil)
+		a, v, err := s.StartValidation(t.Context(), By(account.ID), made[0].ID, acme.DNS01, lease, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +38,7 @@ var validationTests = []storeTest{
 	}},
 	{"a challenge that is processing is returned as it is, without a validation", func(t *testing.T, s Store) {
 		v := started(t, s, "a.test")
-		a, again, err := s.StartValidation(t.Context(), v.AccountID, v.AuthorizationID, v.Type, lease, nil)
+		a, again, err := s.StartValidation(t.Context(), By(v.AccountID), v.AuthorizationID, v.Type, lease, nil)
 		if err != nil || again != nil || a.Challenge(v.Type).Status != acme.ChallengeProcessing {
 			t.Errorf("authorization %v, validation %v, error %v; want a processing challenge and no validation", a, again, err)
 		}
@@ -50,7 +50,7 @@ var validationTests = []storeTest{
 		var mu sync.Mutex
 		validations := 0
 		atOnce(20, func(int) {
-			_, v, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease, nil)
+			_, v, err := s.StartValidation(t.Context(), By(account.ID), made[0].ID, acme.DNS01, lease, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -65,7 +65,7 @@ var validationTests = []storeTest{
 	}},
 	{"a second challenge of an authorization is refused", func(t *testing.T, s Store) {
 		v := started(t, s, "a.test")
-		_, _, err := s.StartValidation(t.Context(), v.AccountID, v.AuthorizationID, acme.HTTP01, lease, nil)
+		_, _, err := s.StartValidation(t.Context(), By(v.AccountID), v.AuthorizationID, acme.HTTP01, lease, nil)
 		wantState(t, err, "authorization", "pending")
 	}},
 	{"a challenge that is not there is not found", func(t *testing.T, s Store) {
@@ -81,7 +81,7 @@ var validationTests = []storeTest{
 			{account.ID, made[0].ID, acme.HTTP01}, // a wildcard's only by DNS
 			{account.ID, made[0].ID, "dns-02"},
 		} {
-			_, _, err := s.StartValidation(t.Context(), ask.account, ask.authorization, ask.challenge, lease, nil)
+			_, _, err := s.StartValidation(t.Context(), By(ask.account), ask.authorization, ask.challenge, lease, nil)
 			wantError(t, err, acme.ErrNotFound)
 		}
 	}},
@@ -90,14 +90,14 @@ var validationTests = []storeTest{
 		o, made := NewOrder(account.ID, "a.test")
 		made[0].ExpiresAt = now().Add(-time.Second)
 		add(t, s, o, made)
-		_, _, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease, nil)
+		_, _, err := s.StartValidation(t.Context(), By(account.ID), made[0].ID, acme.DNS01, lease, nil)
 		wantState(t, err, "authorization", "expired")
 	}},
 	{"a challenge of an authorization that is valid without any is refused", func(t *testing.T, s Store) {
 		account := addAccount(t, s)
 		o, made := NewReadyOrder(account.ID, "a.test")
 		add(t, s, o, made)
-		_, _, err := s.StartValidation(t.Context(), account.ID, made[0].ID, acme.DNS01, lease, nil)
+		_, _, err := s.StartValidation(t.Context(), By(account.ID), made[0].ID, acme.DNS01, lease, nil)
 		wantState(t, err, "authorization", "valid")
 	}},
 	{"a proof makes the challenge and the authorization valid, and the last one the order ready", func(t *testing.T, s Store) {
@@ -147,7 +147,7 @@ var validationTests = []storeTest{
 			t.Fatalf("challenge %+v, error %v; want it invalid", c, err)
 		}
 		a := mustAuthorization(t, s, v.AccountID, v.AuthorizationID)
-		o, err := s.Order(t.Context(), v.AccountID, a.OrderID)
+		o, err := s.Order(t.Context(), By(v.AccountID), a.OrderID)
 		if err != nil || a.Status != acme.AuthorizationInvalid || o.Status != acme.OrderInvalid {
 			t.Fatalf("authorization is %s, order %v, error %v; want both invalid", a.Status, o, err)
 		}
@@ -156,7 +156,7 @@ var validationTests = []storeTest{
 				t.Errorf("problem (-want +got):\n%s", diff)
 			}
 		}
-		_, again, err := s.StartValidation(t.Context(), v.AccountID, v.AuthorizationID, v.Type, lease, nil)
+		_, again, err := s.StartValidation(t.Context(), By(v.AccountID), v.AuthorizationID, v.Type, lease, nil)
 		if err != nil || again != nil {
 			t.Errorf("validation %v, error %v; want the challenge as it is", again, err)
 		}

@@ -56,7 +56,8 @@ func prime(t *testing.T) *big.Int {
 }
 
 // rocaPrime returns a number of the form that the faulty smart cards gave their
-// primes: k·M + (65537^a mod M). That it is no prime does not matter here.
+// primes: k·M + (65537^a mod M). That it is no prime does not matter here, but that
+// it has no factor so small that it would be found by that.
 func rocaPrime(t *testing.T) *big.Int {
 	t.Helper()
 	m := big.NewInt(2)
@@ -69,7 +70,13 @@ func rocaPrime(t *testing.T) *big.Int {
 	}
 	n := new(big.Int).Exp(big.NewInt(65537), exponent, m)
 	k := new(big.Int).Div(number(1024, 0), m)
-	return n.Add(n, k.Mul(k, m))
+	n.Add(n, k.Mul(k, m))
+	for _, p := range smallPrimes {
+		if new(big.Int).Mod(n, new(big.Int).SetUint64(p)).Sign() == 0 {
+			return rocaPrime(t)
+		}
+	}
+	return n
 }
 
 func TestRSAKeysThatAreNotCertified(t *testing.T) {

@@ -67,10 +67,10 @@ func queueAuthorization(b *pgx.Batch, account, id acme.ID, a *acme.Authorization
 // Authorization reads an authorization of an account. One round trip. It returns
 // the state as it was recorded: whether a pending or valid one has expired is for
 // the caller to say.
-func (s *Store) Authorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error) {
-	b, a, found := &pgx.Batch{}, new(acme.Authorization), false
-	queueAuthorization(b, account, authorization, a, &found, nil)
-	if err := s.send(ctx, "read authorization", b); err != nil {
+func (s *Store) Authorization(ctx context.Context, by *acme.Proof, authorization acme.ID) (*acme.Authorization, error) {
+	b, a, found := reading(by), new(acme.Authorization), false
+	queueAuthorization(b, by.Account, authorization, a, &found, nil)
+	if err := s.sendBy(ctx, "read authorization", by, b); err != nil {
 		return nil, err
 	}
 	if !found {

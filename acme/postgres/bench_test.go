@@ -45,13 +45,13 @@ func BenchmarkIssuance(b *testing.B) {
 		if err := authenticate(); err != nil {
 			return nil, err
 		}
-		return store.FinalizeOrder(b.Context(), acme.Finalization{AccountID: account.ID, OrderID: o.ID}, issue)
+		return store.FinalizeOrder(b.Context(), acmetest.By(account.ID), acme.Finalization{OrderID: o.ID}, issue)
 	}
 	download := func(o *acme.Order) error {
 		if err := authenticate(); err != nil {
 			return err
 		}
-		_, err := store.Certificate(b.Context(), account.ID, o.CertificateID)
+		_, err := store.Certificate(b.Context(), acmetest.By(account.ID), o.CertificateID)
 		return err
 	}
 	issuance := func() error {

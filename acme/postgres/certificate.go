@@ -15,11 +15,11 @@ const selectCertificate = `
 	FROM certificates `
 
 // Certificate reads a certificate of an account. One round trip.
-func (s *Store) Certificate(ctx context.Context, account, certificate acme.ID) (*acme.Certificate, error) {
-	b, c, found := &pgx.Batch{}, new(acme.Certificate), false
-	b.Queue(selectCertificate+`WHERE id = $1 AND account_id = $2`, uuidOf(certificate), uuidOf(account)).
+func (s *Store) Certificate(ctx context.Context, by *acme.Proof, certificate acme.ID) (*acme.Certificate, error) {
+	b, c, found := reading(by), new(acme.Certificate), false
+	b.Queue(selectCertificate+`WHERE id = $1 AND account_id = $2`, uuidOf(certificate), uuidOf(by.Account)).
 		QueryRow(optional(&found, func(row pgx.Row) error { return scanCertificate(row, c) }))
-	if err := s.send(ctx, "read certificate", b); err != nil {
+	if err := s.sendBy(ctx, "read certificate", by, b); err != nil {
 		return nil, err
 	}
 	if !found {

@@ -51,7 +51,7 @@ const completeOrder = `
 // A key that any account has is [acme.ErrKeyInUse] (RFC 8555 §11.1).
 //
 // Two round trips, one before issue and one after it, whose commit waits for the disk.
-func (s *Store) FinalizeOrder(ctx context.Context, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error) {
+func (s *Store) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error) {
 	const what = "finalize order"
 	defer s.metrics.observe(what, time.Now())
 	conn, err := s.pool.Acquire(ctx)
@@ -60,7 +60,7 @@ func (s *Store) FinalizeOrder(ctx context.Context, f acme.Finalization, issue ac
 	}
 	defer release(ctx, conn)
 
-	o, err := lockForIssue(ctx, conn, f)
+	o, err := lockForIssue(ctx, conn, by, f)
 	if err != nil || o.Status == acme.OrderValid {
 		return o, s.metrics.count(what, err)
 	}
@@ -69,28 +69,30 @@ func (s *Store) FinalizeOrder(ctx context.Context, f acme.Finalization, issue ac
 		return nil, err
 	}
 	c.ID = cmp.Or(c.ID, acme.NewID())
-	c.AccountID, c.OrderID = f.AccountID, f.OrderID
+	c.AccountID, c.OrderID = by.Account, f.OrderID
 	if err := complete(ctx, conn, c); err != nil {
 		return nil, s.metrics.count(what, storeError(what, err))
 	}
+	by.Redeemed = true
 	o.Status, o.CertificateID = acme.OrderValid, c.ID
 	return o, nil
 }
 
 // lockForIssue begins a transaction and locks an order that may be finalized with
 // a key, or returns one that is valid already.
-func lockForIssue(ctx context.Context, conn *pgxpool.Conn, f acme.Finalization) (*acme.Order, error) {
+func lockForIssue(ctx context.Context, conn *pgxpool.Conn, by *acme.Proof, f acme.Finalization) (*acme.Order, error) {
 	b, o := &pgx.Batch{}, new(acme.Order)
 	var found, expired, keyInUse bool
 	var accountStatus string
 	b.Queue(`BEGIN`)
-	b.Queue(lockOrder, uuidOf(f.OrderID), uuidOf(f.AccountID), f.Key[:]).QueryRow(optional(&found, func(row pgx.Row) error {
+	queueProof(b, by)
+	b.Queue(lockOrder, uuidOf(f.OrderID), uuidOf(by.Account), f.Key[:]).QueryRow(optional(&found, func(row pgx.Row) error {
 		return scanOrder(row, o, &expired, &accountStatus, &keyInUse)
 	}))
 	err := conn.SendBatch(ctx, b).Close()
 	switch {
 	case err != nil:
-		return nil, storeError("lock order", err)
+		return nil, storeError("lock order", proofError(err))
 	case !found:
 		return nil, notFound("order", f.OrderID)
 	case o.Status == acme.OrderValid:
@@ -100,7 +102,7 @@ func lockForIssue(ctx context.Context, conn *pgxpool.Conn, f acme.Finalization) 
 	case expired:
 		return nil, &acme.StateError{Object: "order", ID: f.OrderID, State: "expired"}
 	case accountStatus != string(acme.AccountValid):
-		return nil, &acme.StateError{Object: "account", ID: f.AccountID, State: accountStatus}
+		return nil, &acme.StateError{Object: "account", ID: by.Account, State: accountStatus}
 	case keyInUse:
 		return nil, fmt.Errorf("finalize order %s: %w", f.OrderID, acme.ErrKeyInUse)
 	}

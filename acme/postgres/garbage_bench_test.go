@@ -127,7 +127,7 @@ func BenchmarkLimits(b *testing.B) {
 	full := []acme.Spend{{Limit: acme.OrdersPerAccount, Subject: "full", Of: acme.Limit{Count: 1, Period: time.Hour}}}
 	order := func(spends []acme.Spend) error {
 		o, made := acmetest.NewReadyOrder(account.ID, "a.test")
-		_, err := store.CreateOrder(b.Context(), o, made, spends)
+		_, err := store.CreateOrder(b.Context(), acmetest.By(o.AccountID), o, made, spends)
 		return err
 	}
 	if err := order(full); err != nil {

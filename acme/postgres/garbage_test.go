@@ -334,7 +334,7 @@ func TestGarbageOfLimitsIsAsGoodAsNone(t *testing.T) {
 	spend := []acme.Spend{{Limit: acme.OrdersPerAccount, Subject: "x", Of: acme.Limit{Count: 10, Period: day}}}
 	order := func() ([]acme.Quota, error) {
 		o, made := acmetest.NewReadyOrder(account.ID, "a.test")
-		return d.store.CreateOrder(t.Context(), o, made, spend)
+		return d.store.CreateOrder(t.Context(), acmetest.By(o.AccountID), o, made, spend)
 	}
 	d.limit("x", -day)
 	d.exec(`BEGIN`)

@@ -34,11 +34,11 @@ func scanOrder(row pgx.Row, o *acme.Order, more ...any) error {
 }
 
 // Order reads an order of an account. One round trip.
-func (s *Store) Order(ctx context.Context, account, order acme.ID) (*acme.Order, error) {
-	b, o, found := &pgx.Batch{}, new(acme.Order), false
-	b.Queue(`SELECT `+orderColumns+` FROM orders o WHERE id = $1 AND account_id = $2`, uuidOf(order), uuidOf(account)).
+func (s *Store) Order(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, error) {
+	b, o, found := reading(by), new(acme.Order), false
+	b.Queue(`SELECT `+orderColumns+` FROM orders o WHERE id = $1 AND account_id = $2`, uuidOf(order), uuidOf(by.Account)).
 		QueryRow(optional(&found, func(row pgx.Row) error { return scanOrder(row, o) }))
-	if err := s.send(ctx, "read order", b); err != nil {
+	if err := s.sendBy(ctx, "read order", by, b); err != nil {
 		return nil, err
 	}
 	if !found {
@@ -99,12 +99,12 @@ const createOrder = `
 // account's, valid and not expired, or the error is a StateError that names it.
 // It is paid for by spends, or not made. One round trip; the commit waits for the
 // disk, and so do the next orders that one of the same limits is spent for.
-func (s *Store) CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error) {
+func (s *Store) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error) {
 	var created bool
 	var account pgtype.Text
 	var unusable pgtype.UUID
 	made := columnsOf(authorizations)
-	b := &pgx.Batch{}
+	b := writing(by)
 	paid := s.queueSpends(b, spends, o.AccountID, `true`)
 	b.Queue(createOrder,
 		uuidOf(o.ID), uuidOf(o.AccountID), string(o.Status), o.Identifiers, uuidsOf(o.Authorizations), o.Profile,
@@ -114,7 +114,7 @@ func (s *Store) CreateOrder(ctx context.Context, o *acme.Order, authorizations [
 	).QueryRow(func(row pgx.Row) error { return row.Scan(&created, &account, &unusable) })
 	paid.queueAbandon(b, `EXISTS (SELECT FROM orders WHERE id = $1)`, uuidOf(o.ID))
 	var refused *pgconn.PgError
-	switch err := paid.settle(s.send(ctx, "create order", b)); {
+	switch err := paid.settle(s.sendBy(ctx, "create order", by, b)); {
 	case errors.As(err, &refused) && refused.ConstraintName == "orders_replaces":
 		return nil, &acme.StateError{Object: "certificate", State: "replaced"}
 	case err != nil:

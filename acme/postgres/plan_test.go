@@ -124,7 +124,7 @@ func exercise(t *testing.T, s *postgres.Store) {
 	check(acmetest.CreateOrder(ctx, s, o, made))
 	var validations []*acme.Validation
 	for _, m := range made {
-		_, v, err := s.StartValidation(ctx, a.ID, m.ID, acme.DNS01, -time.Second, nil)
+		_, v, err := s.StartValidation(ctx, acmetest.By(a.ID), m.ID, acme.DNS01, -time.Second, nil)
 		check(err)
 		check(s.RetryValidation(ctx, v, nil, -time.Second))
 	}
@@ -134,25 +134,25 @@ func exercise(t *testing.T, s *postgres.Store) {
 		_, err := s.RecordValidation(ctx, v, nil, nil)
 		check(err)
 	}
-	valid, err := s.FinalizeOrder(ctx, acme.Finalization{AccountID: a.ID, OrderID: o.ID},
+	valid, err := s.FinalizeOrder(ctx, acmetest.By(a.ID), acme.Finalization{OrderID: o.ID},
 		func(context.Context, *acme.Order) (*acme.Certificate, error) {
 			return acmetest.NewCertificate(issuer), nil
 		})
 	check(err)
-	_, err = s.Certificate(ctx, a.ID, valid.CertificateID)
+	_, err = s.Certificate(ctx, acmetest.By(a.ID), valid.CertificateID)
 	check(err)
-	_, err = s.Order(ctx, a.ID, o.ID)
+	_, err = s.Order(ctx, acmetest.By(a.ID), o.ID)
 	check(err)
 
 	o, made = acmetest.NewOrder(a.ID, "a.test", "b.test")
 	check(acmetest.CreateOrder(ctx, s, o, made))
-	_, v, err := s.StartValidation(ctx, a.ID, made[0].ID, acme.DNS01, time.Hour, nil)
+	_, v, err := s.StartValidation(ctx, acmetest.By(a.ID), made[0].ID, acme.DNS01, time.Hour, nil)
 	check(err)
 	_, err = s.RecordValidation(ctx, v, acme.Problemf(acme.Connection, "refused"), nil)
 	check(err)
 	_, err = s.DeactivateAuthorization(ctx, a.ID, made[1].ID)
 	check(err)
-	_, err = s.Authorization(ctx, a.ID, made[1].ID)
+	_, err = s.Authorization(ctx, acmetest.By(a.ID), made[1].ID)
 	check(err)
 	_, err = s.DeactivateAccount(ctx, a.ID)
 	check(err)

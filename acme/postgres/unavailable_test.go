@@ -43,8 +43,8 @@ func TestACrashOfTheDatabaseIsUnavailableAndThenOver(t *testing.T) {
 	issuer, nonce := acmetest.NewIssuer(t, store), acmetest.NewNonce(t, store)
 
 	// The server dies while the certificate is being made.
-	f := acme.Finalization{AccountID: account.ID, OrderID: o.ID}
-	_, err = store.FinalizeOrder(t.Context(), f, func(context.Context, *acme.Order) (*acme.Certificate, error) {
+	f := acme.Finalization{OrderID: o.ID}
+	_, err = store.FinalizeOrder(t.Context(), acmetest.By(account.ID), f, func(context.Context, *acme.Order) (*acme.Certificate, error) {
 		return acmetest.NewCertificate(issuer), server.Kill()
 	})
 	wantUnavailable(t, "finalize", err)
@@ -60,7 +60,7 @@ func TestACrashOfTheDatabaseIsUnavailableAndThenOver(t *testing.T) {
 	if err := store.RedeemNonce(t.Context(), nonce); !errors.Is(err, acme.ErrNonceKeyGone) {
 		t.Errorf("a nonce from before the crash: error %v; want that its key is gone", err)
 	}
-	valid, err := store.FinalizeOrder(t.Context(), f, func(context.Context, *acme.Order) (*acme.Certificate, error) {
+	valid, err := store.FinalizeOrder(t.Context(), acmetest.By(account.ID), f, func(context.Context, *acme.Order) (*acme.Certificate, error) {
 		return acmetest.NewCertificate(issuer), nil
 	})
 	if err != nil || valid.Status != acme.OrderValid {
@@ -115,14 +115,14 @@ func TestAServerThatHangsDoesNotKeepAnOrderLocked(t *testing.T) {
 	if err := acmetest.CreateOrder(t.Context(), store, o, made); err != nil {
 		t.Fatal(err)
 	}
-	issuer, f := acmetest.NewIssuer(t, store), acme.Finalization{AccountID: account.ID, OrderID: o.ID}
+	issuer, f := acmetest.NewIssuer(t, store), acme.Finalization{OrderID: o.ID}
 	issue := func(context.Context, *acme.Order) (*acme.Certificate, error) {
 		return acmetest.NewCertificate(issuer), nil
 	}
-	_, err = store.FinalizeOrder(t.Context(), f, func(ctx context.Context, _ *acme.Order) (*acme.Certificate, error) {
+	_, err = store.FinalizeOrder(t.Context(), acmetest.By(account.ID), f, func(ctx context.Context, _ *acme.Order) (*acme.Certificate, error) {
 		// The lock is given up under this one, which hangs until another has issued.
 		for {
-			_, err := store.FinalizeOrder(ctx, f, issue)
+			_, err := store.FinalizeOrder(ctx, acmetest.By(account.ID), f, issue)
 			if err == nil {
 				return acmetest.NewCertificate(issuer), nil
 			}

@@ -17,14 +17,16 @@ import (
 // an authorization that is pending owes the spends, whether or not it starts
 // anything. One round trip, which waits for no disk: a crash of the database within its 600 ms makes the challenge
 // pending again, and clients respond to that once more.
-func (s *Store) StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType,
+func (s *Store) StartValidation(ctx context.Context, by *acme.Proof, authorization acme.ID, t acme.ChallengeType,
 	lease time.Duration, spends []acme.Spend,
 ) (*acme.Authorization, *acme.Validation, error) {
 	b, a := &pgx.Batch{}, new(acme.Authorization)
+	account := by.Account
 	var found, started, expired bool
 	var thumbprint []byte
 	mark := acme.NewID()
 	unhurried(b)
+	queueProof(b, by)
 	paid := s.queueSpends(b, spends, account, `EXISTS (
 		SELECT FROM authorizations WHERE id = $8 AND account_id = $1 AND status = 'pending' AND $9 = ANY (challenge_types))`,
 		uuidOf(authorization), string(t))
@@ -38,7 +40,7 @@ func (s *Store) StartValidation(ctx context.Context, account, authorization acme
 		uuidOf(authorization), uuidOf(account), string(t), uuidOf(mark), lease).
 		QueryRow(optional(&started, func(row pgx.Row) error { return row.Scan(&thumbprint) }))
 	queueAuthorization(b, account, authorization, a, &found, &expired)
-	if err := paid.settle(s.send(ctx, "start validation", b)); err != nil {
+	if err := paid.settle(s.sendBy(ctx, "start validation", by, b)); err != nil {
 		return nil, nil, err
 	}
 	if !found {

@@ -121,6 +121,7 @@ func (s *Server) account(r *request) (*response, error) {
 	switch {
 	case payload.Status == acme.AccountDeactivated:
 		account, err = s.config.Store.DeactivateAccount(r.ctx, id)
+		s.accounts.Remove(id)
 	case payload.Status != "" && payload.Status != acme.AccountValid:
 		return nil, acme.Problemf(acme.Malformed, `status: a client may set "deactivated" only`)
 	case payload.Contact != nil:

@@ -20,14 +20,14 @@ type authorizationJSON struct {
 const pollInterval = time.Second
 
 // authorization reads an authorization or gives it up (RFC 8555 §7.5, §7.5.2).
-// Two round trips.
+// One round trip to read, two to give it up.
 func (s *Server) authorization(r *request) (*response, error) {
 	id, err := r.id()
 	if err != nil {
 		return nil, err
 	}
 	if r.isPostAsGet() {
-		a, err := s.config.Store.Authorization(r.ctx, r.account.ID, id)
+		a, err := s.config.Store.Authorization(r.ctx, r.proof, id)
 		if err != nil {
 			return nil, err
 		}
@@ -41,6 +41,9 @@ func (s *Server) authorization(r *request) (*response, error) {
 	}
 	if payload.Status != acme.AuthorizationDeactivated {
 		return nil, acme.Problemf(acme.Malformed, `status: a client may set "deactivated" only`)
+	}
+	if err := r.settle(); err != nil {
+		return nil, err
 	}
 	a, err := s.config.Store.DeactivateAuthorization(r.ctx, r.account.ID, id)
 	var state *acme.StateError

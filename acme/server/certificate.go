@@ -12,7 +12,7 @@ import (
 )
 
 // certificate downloads a certificate with one of its chains; the other chains
-// are linked (RFC 8555 §7.4.2). Two round trips.
+// are linked (RFC 8555 §7.4.2). One round trip.
 func (s *Server) certificate(r *request) (*response, error) {
 	id, err := r.id()
 	if err != nil {
@@ -24,7 +24,7 @@ func (s *Server) certificate(r *request) (*response, error) {
 			return nil, notFound("no such chain")
 		}
 	}
-	cert, err := s.config.Store.Certificate(r.ctx, r.account.ID, id)
+	cert, err := s.config.Store.Certificate(r.ctx, r.proof, id)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ type challengeJSON struct {
 }
 
 // challenge reads a challenge, or says that its response is in place (RFC 8555
-// §7.5.1). The answer waits a little for the result. Three round trips, and one
+// §7.5.1). The answer waits a little for the result. Two round trips, and one
 // commit on disk: that of the result.
 func (s *Server) challenge(r *request) (*response, error) {
 	id, err := r.id()
@@ -27,7 +27,7 @@ func (s *Server) challenge(r *request) (*response, error) {
 	}
 	t := acme.ChallengeType(r.path("type"))
 	if r.isPostAsGet() {
-		a, err := s.config.Store.Authorization(r.ctx, r.account.ID, id)
+		a, err := s.config.Store.Authorization(r.ctx, r.proof, id)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +38,7 @@ func (s *Server) challenge(r *request) (*response, error) {
 		return nil, err
 	}
 	spends := s.config.Limits.ChallengeResponse(id, t)
-	a, validation, err := s.config.Store.StartValidation(r.ctx, r.account.ID, id, t, s.config.ValidationLease, spends)
+	a, validation, err := s.config.Store.StartValidation(r.ctx, r.proof, id, t, s.config.ValidationLease, spends)
 	var state *acme.StateError
 	switch {
 	case errors.As(err, &state):

@@ -11,7 +11,7 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
-// finalize issues the certificate of an order (RFC 8555 §7.4). Three round trips,
+// finalize issues the certificate of an order (RFC 8555 §7.4). Two round trips,
 // one commit: the certificate and the order's new state are one transaction.
 func (s *Server) finalize(r *request) (*response, error) {
 	id, err := r.id()
@@ -32,7 +32,7 @@ func (s *Server) finalize(r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	order, err := s.config.Store.FinalizeOrder(r.ctx, acme.Finalization{AccountID: r.account.ID, OrderID: id, Key: key},
+	order, err := s.config.Store.FinalizeOrder(r.ctx, r.proof, acme.Finalization{OrderID: id, Key: key},
 		func(ctx context.Context, o *acme.Order) (*acme.Certificate, error) {
 			csr, err := s.config.Issuer.CheckRequest(der, o.Identifiers)
 			if err != nil {

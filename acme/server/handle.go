@@ -28,7 +28,9 @@ type request struct {
 	client netip.Addr // the peer of the connection
 
 	// The rest is of POSTs only.
-	account *acme.Account    // byAccount: a valid account
+	proof   *acme.Proof      // of the account, for the store; nil where none was named
+	ask     func() error     // asks the store for the account, and verifies anew
+	account *acme.Account    // a valid account; byProof, its ID and key alone are of now
 	key     *jose.JSONWebKey // the public key that the signature was verified with
 	payload []byte           // empty for POST-as-GET (RFC 8555 §6.3)
 }
@@ -108,7 +110,7 @@ func (s *Server) serve(rt route, r *request, hr *http.Request, w http.ResponseWr
 	if err := s.authenticate(rt, r, hr, w); err != nil {
 		return nil, err
 	}
-	resp, err = rt.handle(s, r)
+	resp, err = s.handle(rt, r)
 	if err == nil && resp.status == 0 {
 		resp.status = http.StatusOK
 	}

@@ -70,13 +70,7 @@ func (s *Server) authenticate(rt route, r *request, hr *http.Request, w http.Res
 	if rt.auth == byKey || (rt.auth == byEither && header.JSONWebKey != nil) {
 		return s.authenticateKey(r, jws, nonce)
 	}
-	if err := s.authenticateAccount(r, jws, nonce); err != nil {
-		return err
-	}
-	if (rt.auth == public || rt.auth == byReader) && !r.isPostAsGet() {
-		return acme.Problemf(acme.Malformed, "this resource is read by POST-as-GET: with an empty payload (RFC 8555 §6.3)")
-	}
-	return nil
+	return s.authenticateAccount(rt, r, jws, nonce)
 }
 
 // allowMethods refuses every method but those named (RFC 8555 §6.3).
@@ -247,54 +241,6 @@ func (s *Server) authenticateKey(r *request, jws *jose.JSONWebSignature, nonce a
 		return s.nonceProblem(r.ctx, err)
 	}
 	return nil
-}
-
-// authenticateAccount verifies a JWS with the key of the account that it names.
-func (s *Server) authenticateAccount(r *request, jws *jose.JSONWebSignature, nonce acme.Nonce) error {
-	kid := jws.Signatures[0].Protected.KeyID
-	if kid == "" {
-		return acme.Problemf(acme.Malformed, `this resource takes a JWS with "kid", not "jwk"`)
-	}
-	id, err := s.accountOfURL(kid)
-	if err != nil {
-		return err
-	}
-	account, err := s.config.Store.Authenticate(r.ctx, nonce, id)
-	switch {
-	case errors.Is(err, acme.ErrNotFound):
-		return acme.Problemf(acme.AccountDoesNotExist, "no account has the URL %q", acme.Excerpt(kid))
-	case err != nil:
-		return s.storeNonceError(r.ctx, err)
-	}
-	if err := r.verify(jws, account.Key); err != nil {
-		return err
-	}
-	if account.Status != acme.AccountValid {
-		return unauthorized("the account is %s", account.Status)
-	}
-	r.account = account
-	return nil
-}
-
-// storeNonceError returns the problem for a nonce that the store refused, and
-// any other error of the store as it is.
-func (s *Server) storeNonceError(ctx context.Context, err error) error {
-	if errors.Is(err, acme.ErrNonceUsed) {
-		return s.nonceProblem(ctx, err)
-	}
-	return err
-}
-
-// accountOfURL returns the ID in an account URL under any of our base URLs.
-func (s *Server) accountOfURL(kid string) (acme.ID, error) {
-	for _, b := range s.bases {
-		if rest, ok := strings.CutPrefix(kid, b.url+accountPath); ok {
-			if id, err := acme.ParseID(rest); err == nil {
-				return id, nil
-			}
-		}
-	}
-	return acme.ID{}, acme.Problemf(acme.AccountDoesNotExist, "kid %q is not an account URL of this server", acme.Excerpt(kid))
 }
 
 // verify checks the signature and takes the payload.

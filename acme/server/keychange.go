@@ -47,6 +47,7 @@ func (s *Server) keyChange(r *request) (*response, error) {
 	case err != nil:
 		return nil, err
 	}
+	s.accounts.Remove(account.ID)
 	return &response{location: r.base.account(account.ID), body: r.base.accountBody(account)}, nil
 }
 

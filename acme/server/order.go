@@ -32,7 +32,7 @@ type newOrderJSON struct {
 	Replaces    string                         `json:"replaces"`
 }
 
-// newOrder makes an order and its authorizations. Two round trips, one commit; one
+// newOrder makes an order and its authorizations. One round trip, one commit; one
 // more round trip where it replaces a certificate, and one where authorizations
 // are used again.
 func (s *Server) newOrder(r *request) (*response, error) {
@@ -150,12 +150,12 @@ func (s *Server) createOrder(r *request, o *acme.Order) ([]acme.Quota, error) {
 		return nil, err
 	}
 	spends := s.config.Limits.NewOrder(o.AccountID, o.Identifiers, o.Replaces != "")
-	quotas, err := s.config.Store.CreateOrder(r.ctx, o, s.authorize(o, reusable), spends)
+	quotas, err := s.config.Store.CreateOrder(r.ctx, r.proof, o, s.authorize(o, reusable), spends)
 	var state *acme.StateError
 	if errors.As(err, &state) && state.Object == "authorization" {
 		// One that was to be used again was given up meanwhile: prove all anew.
 		o.ID, o.Status, o.Authorizations = acme.NewID(), acme.OrderPending, nil
-		quotas, err = s.config.Store.CreateOrder(r.ctx, o, s.authorize(o, nil), spends)
+		quotas, err = s.config.Store.CreateOrder(r.ctx, r.proof, o, s.authorize(o, nil), spends)
 	}
 	switch {
 	case errors.As(err, &state) && state.Object == "account":
@@ -253,13 +253,13 @@ func parseTime(field, value string) (time.Time, error) {
 	return t, nil
 }
 
-// order reads an order. Two round trips.
+// order reads an order. One round trip.
 func (s *Server) order(r *request) (*response, error) {
 	id, err := r.id()
 	if err != nil {
 		return nil, err
 	}
-	order, err := s.config.Store.Order(r.ctx, r.account.ID, id)
+	order, err := s.config.Store.Order(r.ctx, r.proof, id)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
@@ -86,14 +87,18 @@ type Meta struct {
 }
 
 // Server is the ACME server. It is safe for concurrent use and has no state of
-// its own but caches of what does not change while it runs: any number of replicas may share a Store.
+// its own but caches, of what does not change while it runs and of what the store
+// makes sure of: any number of replicas may share a Store.
 type Server struct {
 	config  Config
 	bases   []base
 	metrics *metrics
 	mux     *http.ServeMux
 	issuers sync.Map // acme.IssuerID → *acme.Issuer
-	crls    crlCache
+	// accounts remembers accounts with their keys. Whether they are still so is for
+	// the store to say ([acme.Proof]).
+	accounts *lru.Cache[acme.ID, rememberedAccount]
+	crls     crlCache
 }
 
 // authentication is how a route's requests prove who they are from.
@@ -113,6 +118,9 @@ type route struct {
 	path   string // a pattern of net/http, without method
 	auth   authentication
 	handle func(*Server, *request) (*response, error)
+	// provable says that the endpoint needs no more of the account than its ID, and
+	// hands the proof to the store.
+	provable bool
 }
 
 // The paths of the resources. Links are made from the same constants.
@@ -138,29 +146,29 @@ const (
 
 // routes is the whole of what is served to ACME clients.
 var routes = []route{
-	{directoryPath, public, (*Server).directory},
-	{newNoncePath, public, (*Server).newNonce},
-	{newAccountPath, byKey, (*Server).newAccount},
-	{newOrderPath, byAccount, (*Server).newOrder},
-	{newAuthzPath, byAccount, (*Server).newAuthz},
-	{keyChangePath, byAccount, (*Server).keyChange},
-	{revokeCertPath, byEither, (*Server).revokeCert},
-	{renewalPath + "/{renewal}", anyone, (*Server).renewalInfo},
-	{accountPath + "{id}", byAccount, (*Server).account},
-	{accountPath + "{id}" + ordersSuffix, byReader, (*Server).orders},
-	{orderPath + "{id}", byReader, (*Server).order},
-	{orderPath + "{id}" + finalizeSuffix, byAccount, (*Server).finalize},
-	{authzPath + "{id}", byAccount, (*Server).authorization},
-	{challengePath + "{id}/{type}", byAccount, (*Server).challenge},
-	{certPath + "{id}", byReader, (*Server).certificate},
-	{certPath + "{id}/{chain}", byReader, (*Server).certificate},
+	{directoryPath, public, (*Server).directory, false},
+	{newNoncePath, public, (*Server).newNonce, false},
+	{newAccountPath, byKey, (*Server).newAccount, false},
+	{newOrderPath, byAccount, (*Server).newOrder, true},
+	{newAuthzPath, byAccount, (*Server).newAuthz, false},
+	{keyChangePath, byAccount, (*Server).keyChange, false},
+	{revokeCertPath, byEither, (*Server).revokeCert, false},
+	{renewalPath + "/{renewal}", anyone, (*Server).renewalInfo, false},
+	{accountPath + "{id}", byAccount, (*Server).account, false},
+	{accountPath + "{id}" + ordersSuffix, byReader, (*Server).orders, false},
+	{orderPath + "{id}", byReader, (*Server).order, true},
+	{orderPath + "{id}" + finalizeSuffix, byAccount, (*Server).finalize, true},
+	{authzPath + "{id}", byAccount, (*Server).authorization, true},
+	{challengePath + "{id}/{type}", byAccount, (*Server).challenge, true},
+	{certPath + "{id}", byReader, (*Server).certificate, true},
+	{certPath + "{id}/{chain}", byReader, (*Server).certificate, true},
 }
 
 // distribution is what is served in the clear to whoever verifies a certificate:
 // it is signed itself, and a client that fetched it over TLS would need it first.
 var distribution = []route{
-	{issuerPath + "{issuer}", anyone, (*Server).issuer},
-	{crlPath + "{issuer}", anyone, (*Server).crl},
+	{issuerPath + "{issuer}", anyone, (*Server).issuer, false},
+	{crlPath + "{issuer}", anyone, (*Server).crl, false},
 }
 
 // New returns a server.
@@ -188,7 +196,11 @@ func New(c Config) (*Server, error) {
 	setDefault(&c.ValidationWait, 2*time.Second)
 	setDefault(&c.ValidationLease, 30*time.Second)
 	setDefault(&c.RequestTimeout, 30*time.Second)
-	s := &Server{config: c, metrics: newMetrics(c.Registerer)}
+	accounts, err := lru.New[acme.ID, rememberedAccount](rememberedAccounts)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, metrics: newMetrics(c.Registerer), accounts: accounts}
 	for _, u := range c.URLs {
 		b, err := newBase(u)
 		if err != nil {

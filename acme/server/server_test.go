@@ -296,7 +296,7 @@ type brokenStore struct {
 	err error
 }
 
-func (b *brokenStore) CreateOrder(context.Context, *acme.Order, []*acme.Authorization, []acme.Spend) ([]acme.Quota, error) {
+func (b *brokenStore) CreateOrder(context.Context, *acme.Proof, *acme.Order, []*acme.Authorization, []acme.Spend) ([]acme.Quota, error) {
 	return nil, b.err
 }
 

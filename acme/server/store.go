@@ -23,6 +23,9 @@ import (
 // [*acme.LimitError], nothing is done, and nothing is taken. Of any number of
 // callers, on any number of replicas, no more are served than the limit says.
 //
+// A method that takes a proof takes its nonce, too, unless that was taken before
+// ([acme.Proof]), and looks at what is the proof's account's only.
+//
 // acmetest.TestStore is this contract as a test.
 type Store interface {
 	NonceStore
@@ -67,8 +70,8 @@ type OrderStore interface {
 	// names and that are not among them are used again. An order that replaces a
 	// certificate for which there is such an order already, which is not invalid, is
 	// a StateError of the certificate (RFC 9773 §5).
-	CreateOrder(ctx context.Context, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error)
-	Order(ctx context.Context, account, order acme.ID) (*acme.Order, error)
+	CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error)
+	Order(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, error)
 	// UnfinishedOrders lists the pending and ready orders of an account, by ID, that
 	// come after the given one (RFC 8555 §7.1.2.1).
 	UnfinishedOrders(ctx context.Context, account, after acme.ID, limit int) ([]acme.ID, error)
@@ -78,7 +81,7 @@ type OrderStore interface {
 	// it is, and issue is not called. Where a key with the thumbprint of f is an
 	// account's, the error is [acme.ErrKeyInUse]. An error of issue is returned as
 	// it is and leaves the order ready.
-	FinalizeOrder(ctx context.Context, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error)
+	FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error)
 }
 
 // AuthorizationStore keeps authorizations, their challenges and the queue of
@@ -90,13 +93,13 @@ type AuthorizationStore interface {
 	// identifiers that were made after a time and last until another: at most one
 	// for each, the one that lasts longest.
 	ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time) ([]*acme.Authorization, error)
-	Authorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error)
+	Authorization(ctx context.Context, by *acme.Proof, authorization acme.ID) (*acme.Authorization, error)
 	// StartValidation takes a challenge of a pending authorization from pending to
 	// processing and leases the validation to the caller for the given time. Where
 	// the challenge is past pending it returns the authorization as it is and no
 	// validation; where another challenge of it is being attempted, a StateError.
 	// Every call for a pending authorization owes the spends.
-	StartValidation(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType, lease time.Duration, spends []acme.Spend) (*acme.Authorization, *acme.Validation, error)
+	StartValidation(ctx context.Context, by *acme.Proof, authorization acme.ID, t acme.ChallengeType, lease time.Duration, spends []acme.Spend) (*acme.Authorization, *acme.Validation, error)
 	// DeactivateAuthorization gives up a pending or valid authorization; orders
 	// that need it and are not finished become invalid (RFC 8555 §7.5.2).
 	DeactivateAuthorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error)
@@ -115,7 +118,7 @@ type CertificateStore interface {
 	SaveCRL(ctx context.Context, issuer acme.IssuerID, crl acme.CRL) error
 	// CRL returns the CRL kept.
 	CRL(ctx context.Context, issuer acme.IssuerID) (acme.CRL, error)
-	Certificate(ctx context.Context, account, certificate acme.ID) (*acme.Certificate, error)
+	Certificate(ctx context.Context, by *acme.Proof, certificate acme.ID) (*acme.Certificate, error)
 	// Issuer returns an issuer with its chains, which change only where a server
 	// starts with a renewed certificate of it.
 	Issuer(ctx context.Context, id acme.IssuerID) (*acme.Issuer, error)

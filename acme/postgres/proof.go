@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// refusedProofs are the SQLSTATEs by which the function redeem undoes a transaction.
+var refusedProofs = map[string]error{
+	"ACME2": acme.ErrNonceKeyGone,
+	"ACME3": acme.ErrNonceUsed,
+	"ACME4": acme.ErrAccountChanged,
+}
+
+// writing returns a batch that begins with what a proof asks for, and whose commit
+// waits for the disk.
+func writing(by *acme.Proof) *pgx.Batch {
+	b := &pgx.Batch{}
+	queueProof(b, by)
+	return b
+}
+
+// reading returns a batch as writing does, of a transaction that writes nothing else:
+// the nonces' table is not logged, so the commit has nothing to wait for. The
+// setting is for a page of another table that is tidied up along the way.
+func reading(by *acme.Proof) *pgx.Batch {
+	b := &pgx.Batch{}
+	if !by.Redeemed {
+		b.Queue(`SELECT redeem($1, $2, $3, $4, $5), set_config('synchronous_commit', 'off', true)`, redemptionOf(by)...)
+	}
+	return b
+}
+
+// queueProof queues the taking of a proof's nonce, which ends the transaction
+// where it cannot be had: unlike a limit, that is met by nobody who has read our
+// answers, and needs a signature, so it may show in the database's log.
+func queueProof(b *pgx.Batch, by *acme.Proof) {
+	if !by.Redeemed {
+		b.Queue(`SELECT redeem($1, $2, $3, $4, $5)`, redemptionOf(by)...)
+	}
+}
+
+// redemptionOf returns the parameters of the function redeem.
+func redemptionOf(by *acme.Proof) []any {
+	return []any{int64(by.Nonce.KeyID), by.Nonce.ExpiresAt, by.Nonce.ID, uuidOf(by.Account), by.Key[:]}
+}
+
+// proofError returns the meaning of an error of the function redeem, and others as
+// they are.
+func proofError(err error) error {
+	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
+		if refused, ok := refusedProofs[answer.Code]; ok {
+			return refused
+		}
+	}
+	return err
+}
+
+// sendBy sends a batch that began with a proof, which is redeemed by its commit.
+func (s *Store) sendBy(ctx context.Context, what string, by *acme.Proof, b *pgx.Batch) error {
+	err := proofError(s.send(ctx, what, b))
+	by.Redeemed = by.Redeemed || err == nil
+	return err
+}
