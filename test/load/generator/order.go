@@ -1,0 +1,68 @@
+package generator
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// order is one that is ready to be sent.
+type order struct {
+	newOrder []byte // the payload of newOrder, where it replaces nothing
+	finalize []byte // the payload of finalize
+	names    []acme.Identifier
+}
+
+// newOrderJSON is the payload of newOrder (RFC 8555 §7.4, RFC 9773 §5).
+type newOrderJSON struct {
+	Identifiers []acme.Identifier `json:"identifiers"`
+	Replaces    string            `json:"replaces,omitempty"`
+}
+
+// makeOrders makes orders with names that no other run has. Their certificates
+// have one key: making keys is a client's cost that says nothing of the server.
+func makeOrders(n, identifiers, parallel int) ([]order, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("key of the certificates: %w", err)
+	}
+	run := strings.ToLower(rand.Text()[:8])
+	orders := make([]order, n)
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for i := range orders {
+		g.Go(func() (err error) {
+			orders[i], err = makeOrder(key, fmt.Sprintf("%s-%d", run, i), identifiers)
+			return err
+		})
+	}
+	return orders, g.Wait()
+}
+
+// makeOrder makes an order for names that have label in them.
+func makeOrder(key *ecdsa.PrivateKey, label string, identifiers int) (order, error) {
+	var o order
+	names := make([]string, identifiers)
+	for i := range names {
+		names[i] = fmt.Sprintf("%d.%s.load.test", i, label)
+		o.names = append(o.names, acme.Identifier{Type: acme.DNS, Value: names[i]})
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, key)
+	if err != nil {
+		return order{}, fmt.Errorf("CSR: %w", err)
+	}
+	if o.newOrder, err = json.Marshal(newOrderJSON{Identifiers: o.names}); err != nil {
+		return order{}, err
+	}
+	o.finalize, err = json.Marshal(map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)})
+	return o, err
+}
