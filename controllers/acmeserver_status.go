@@ -214,39 +214,45 @@ func (r *AcmeServerReconciler) report(ctx context.Context, s *scope) error {
 	if status = statusOf(s); equality.Semantic.DeepEqual(before, status) {
 		return nil
 	}
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(withoutGarbage(&status))
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(withoutOthers(&status))
 	if err != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	applied := &unstructured.Unstructured{Object: map[string]any{"status": content}}
-	applied.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AcmeServer"))
-	applied.SetName(s.server.Name)
-	applied.SetNamespace(s.server.Namespace)
-	err = r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(applied),
-		client.FieldOwner(render.Operator), client.ForceOwnership)
-	if err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
+	if err := r.applyStatus(ctx, s.server, render.Operator, content); err != nil {
+		return err
 	}
 	for _, c := range status.Conditions {
 		old := meta.FindStatusCondition(before.Conditions, c.Type)
 		if old != nil && old.Status == c.Status && old.Reason == c.Reason {
 			continue
 		}
-		kind := corev1.EventTypeNormal
-		if c.Status != metav1.ConditionTrue && c.Reason != v1alpha1.ReasonWaiting && c.Reason != v1alpha1.ReasonProgressing {
-			kind = corev1.EventTypeWarning
-		}
-		r.Recorder.Eventf(s.server, nil, kind, c.Reason, c.Type, "%s is %s: %s", c.Type, c.Status, brief(c.Message))
+		r.Recorder.Eventf(s.server, nil, eventType(c), c.Reason, c.Type, "%s is %s: %s", c.Type, c.Status, brief(c.Message))
 	}
 	return nil
 }
 
-// withoutGarbage returns what this controller applies of a status: what it has only
-// read of the collection of garbage would else become its own, and stay as it was.
-func withoutGarbage(status *v1alpha1.AcmeServerStatus) *v1alpha1.AcmeServerStatus {
+// applyStatus applies those fields of an AcmeServer's status that are an owner's. It
+// takes back those which it had applied before and which are not among them.
+func (r *AcmeServerReconciler) applyStatus(ctx context.Context, server *v1alpha1.AcmeServer, owner string, fields map[string]any) error {
+	applied := &unstructured.Unstructured{Object: map[string]any{"status": fields}}
+	applied.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AcmeServer"))
+	applied.SetName(server.Name)
+	applied.SetNamespace(server.Namespace)
+	err := r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner(owner), client.ForceOwnership)
+	if err != nil {
+		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
+	}
+	return nil
+}
+
+// withoutOthers returns what this controller applies of a status: what it has only
+// read of garbage and of limits would else become its own, and stay as it was.
+func withoutOthers(status *v1alpha1.AcmeServerStatus) *v1alpha1.AcmeServerStatus {
 	ours := status.DeepCopy()
 	ours.GarbageCollection = nil
 	meta.RemoveStatusCondition(&ours.Conditions, v1alpha1.ConditionGarbageCollected)
+	ours.RateLimits = nil
+	meta.RemoveStatusCondition(&ours.Conditions, v1alpha1.ConditionRateLimitPolicyEnforced)
 	return ours
 }
 

@@ -51,7 +51,7 @@ func TestEmptySpecBecomesReady(t *testing.T) {
 	if got.CertificateAuthority == nil || got.CertificateAuthority.Subject != "CN=internal Intermediate CA" || got.CertificateAuthority.RenewAt == nil {
 		t.Errorf("status.certificateAuthority is %+v", got.CertificateAuthority)
 	}
-	got.Conditions, got.CertificateAuthority, got.GarbageCollection = nil, nil, nil
+	got.Conditions, got.CertificateAuthority, got.GarbageCollection, got.RateLimits = nil, nil, nil, nil
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the status (-want +got):\n%s", diff)
 	}

@@ -85,7 +85,7 @@ func TestWrongFieldsAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		{"a name that begins with a digit", "1internal", `{}`},
 		{"a name that is too long", strings.Repeat("a", 41), `{}`},
 	} {
-		err := create(t, namespace, test.server, test.spec)
+		err := create(t, "AcmeServer", namespace, test.server, test.spec)
 		if err == nil {
 			t.Errorf("%s is accepted", test.name)
 			continue
@@ -98,7 +98,7 @@ func TestWrongFieldsAreRefusedWithWhatWouldBeRight(t *testing.T) {
 func TestWhatWouldLoseDataCannotBeChanged(t *testing.T) {
 	t.Parallel()
 	namespace := shared.namespace(t)
-	check(t, create(t, namespace, "internal", `{ca: {selfSigned: {commonName: One}}, database: {embedded: {storage: 1Gi}}}`))
+	check(t, create(t, "AcmeServer", namespace, "internal", `{ca: {selfSigned: {commonName: One}}, database: {embedded: {storage: 1Gi}}}`))
 	server := &v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{Name: "internal", Namespace: namespace}}
 	var report strings.Builder
 	for _, test := range []struct{ name, patch string }{
@@ -120,24 +120,26 @@ func TestWhatWouldLoseDataCannotBeChanged(t *testing.T) {
 	golden(t, "immutable.txt", report.String())
 }
 
-// create makes an AcmeServer out of YAML, strictly.
-func create(t *testing.T, namespace, name, spec string) error {
+// create makes an object of a kind of ours out of YAML, strictly.
+func create(t *testing.T, kind, namespace, name, spec string) error {
 	t.Helper()
 	var fields map[string]any
 	check(t, yaml.Unmarshal([]byte(spec), &fields))
-	server := &unstructured.Unstructured{Object: map[string]any{"spec": fields}}
-	server.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AcmeServer"))
-	server.SetNamespace(namespace)
-	server.SetName(name)
-	return client.WithFieldValidation(shared.Client, metav1.FieldValidationStrict).Create(t.Context(), server)
+	object := &unstructured.Unstructured{Object: map[string]any{"spec": fields}}
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+	object.SetNamespace(namespace)
+	object.SetName(name)
+	return client.WithFieldValidation(shared.Client, metav1.FieldValidationStrict).Create(t.Context(), object)
 }
 
 func TestEveryConditionOfAServerIsListed(t *testing.T) {
 	t.Parallel()
 	server := shared.ready(t, v1alpha1.AcmeServerSpec{})
 	shared.condition(t, server, v1alpha1.ConditionGarbageCollected, metav1.ConditionTrue, v1alpha1.ReasonCollected)
+	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
 	want := append(slices.Clone(v1alpha1.ServerConditions),
-		v1alpha1.ConditionReady, v1alpha1.ConditionIssuanceRestricted, v1alpha1.ConditionGarbageCollected)
+		v1alpha1.ConditionReady, v1alpha1.ConditionIssuanceRestricted, v1alpha1.ConditionGarbageCollected,
+		v1alpha1.ConditionRateLimitPolicyEnforced)
 	var got []string
 	for _, condition := range server.Status.Conditions {
 		got = append(got, condition.Type)

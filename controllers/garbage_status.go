@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -56,7 +55,7 @@ func (r *GarbageReconciler) report(ctx context.Context, server *v1alpha1.AcmeSer
 	if err != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	err = r.applyStatus(ctx, server, map[string]any{"garbageCollection": fields, "conditions": []any{one}})
+	err = r.Servers.applyStatus(ctx, server, garbageOwner, map[string]any{"garbageCollection": fields, "conditions": []any{one}})
 	if err != nil {
 		return err
 	}
@@ -73,21 +72,7 @@ func (r *GarbageReconciler) clear(ctx context.Context, server *v1alpha1.AcmeServ
 		meta.FindStatusCondition(server.Status.Conditions, v1alpha1.ConditionGarbageCollected) == nil {
 		return nil
 	}
-	return r.applyStatus(ctx, server, map[string]any{})
-}
-
-// applyStatus applies the fields that are ours.
-func (r *GarbageReconciler) applyStatus(ctx context.Context, server *v1alpha1.AcmeServer, status map[string]any) error {
-	applied := &unstructured.Unstructured{Object: map[string]any{"status": status}}
-	applied.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AcmeServer"))
-	applied.SetName(server.Name)
-	applied.SetNamespace(server.Namespace)
-	err := r.Servers.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(applied),
-		client.FieldOwner(garbageOwner), client.ForceOwnership)
-	if err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
-	}
-	return nil
+	return r.Servers.applyStatus(ctx, server, garbageOwner, map[string]any{})
 }
 
 // garbageCondition says what came of a collection.

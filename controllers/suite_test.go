@@ -87,6 +87,8 @@ type cluster struct {
 	databases sync.Map
 	// collects has the collections of garbage of databases, by a part of their URL.
 	collects sync.Map
+	// limits has the limits of databases, by their URL.
+	limits sync.Map
 }
 
 // startCluster starts a kube-apiserver, an etcd and the operator.
@@ -147,6 +149,20 @@ func (c *cluster) startOperator(ctx context.Context, done chan<- error) error {
 		return err
 	}
 	if err := c.reconciler.SetupWithManager(ctx, mgr); err != nil {
+		return err
+	}
+	limits, err := controllers.NewRateLimits(c.rateLimits())
+	if err != nil {
+		return err
+	}
+	if err := limits.SetupWithManager(ctx, mgr); err != nil {
+		return err
+	}
+	policies, err := controllers.NewRateLimitPolicies(c.reconciler)
+	if err != nil {
+		return err
+	}
+	if err := policies.SetupWithManager(mgr); err != nil {
 		return err
 	}
 	garbage, err := controllers.NewGarbage(controllers.GarbageConfig{Servers: c.reconciler, Collect: c.collect})

@@ -123,6 +123,12 @@ type AcmeServerSpec struct {
 	// +kubebuilder:default={}
 	GarbageCollection GarbageCollectionSpec `json:"garbageCollection,omitempty"`
 
+	// rateLimitPolicyRef names the AcmeRateLimitPolicy of the same namespace that says
+	// how much clients may ask for; default: the built-in limits. Where it names one
+	// that is not there, or is deleted later, the limits in force stay.
+	// +optional
+	RateLimitPolicyRef *RateLimitPolicyReference `json:"rateLimitPolicyRef,omitempty"`
+
 	// deletionPolicy tells what becomes of what cannot be made again, when the
 	// AcmeServer is deleted: the volume of the embedded database and the Secrets
 	// with the authority's keys. Retained, a new AcmeServer of the same name
@@ -158,8 +164,8 @@ type AcmeServerStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions: Ready, DatabaseReady, CertificateAuthorityReady, Available,
-	// ClusterIssuerReady, IssuanceRestricted, GarbageCollected. The message of one that is not True
-	// says what to do.
+	// ClusterIssuerReady, IssuanceRestricted, GarbageCollected,
+	// RateLimitPolicyEnforced. The message of one that is not True says what to do.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -183,6 +189,9 @@ type AcmeServerStatus struct {
 	// where there is none.
 	// +optional
 	GarbageCollection *GarbageCollectionStatus `json:"garbageCollection,omitempty"`
+	// rateLimits are the limits in force; absent until the database has them.
+	// +optional
+	RateLimits *RateLimitsStatus `json:"rateLimits,omitempty"`
 }
 
 // CertificateAuthorityStatus is the certificate that is signed with.

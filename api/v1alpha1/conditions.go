@@ -24,6 +24,19 @@ const (
 	// database. Ready does not depend on it. Absent until the first collection, and
 	// where spec.garbageCollection.interval is 0s.
 	ConditionGarbageCollected = "GarbageCollected"
+	// ConditionRateLimitPolicyEnforced says that every server at work enforces the
+	// limits that the spec asks for. Ready does not depend on it: where it is not
+	// True, other limits are in force.
+	ConditionRateLimitPolicyEnforced = "RateLimitPolicyEnforced"
+)
+
+// The condition types of an AcmeRateLimitPolicy.
+const (
+	// ConditionAccepted says that the spec is one that servers can enforce.
+	ConditionAccepted = "Accepted"
+	// ConditionEnforced says that every server at work of every AcmeServer that
+	// refers to the policy enforces it as it is now.
+	ConditionEnforced = "Enforced"
 )
 
 // ServerConditions lists the condition types in the order in which they come
@@ -45,6 +58,8 @@ const (
 	ReasonScaledToZero = "ScaledToZero" // Available: spec.replicas is 0
 	ReasonChallenge    = "Challenge"    // IssuanceRestricted
 	ReasonCollected    = "Collected"    // GarbageCollected
+	ReasonEnforced     = "Enforced"     // Enforced, RateLimitPolicyEnforced
+	ReasonAccepted     = "Accepted"     // Accepted
 )
 
 // The reasons of conditions that are not True. Each one's message says what to do.
@@ -63,4 +78,13 @@ const (
 	ReasonError              = "Error"              // anything else; retried
 	ReasonSweepFailed        = "SweepFailed"        // GarbageCollected: tried again after the interval
 	ReasonTrusted            = "Trusted"            // IssuanceRestricted: spec.validation.mode is Trusted
+	ReasonPolicyMissing      = "PolicyMissing"      // RateLimitPolicyEnforced: what rateLimitPolicyRef names
+	ReasonPolicyInvalid      = "PolicyInvalid"      // Accepted, Enforced, RateLimitPolicyEnforced
+	ReasonNotReferenced      = "NotReferenced"      // Enforced: no AcmeServer refers to the policy
+)
+
+// The reasons of events that are of no condition.
+const (
+	ReasonUnpaused  = "Unpaused"  // as the annotation of the policy asks
+	ReasonNotPaused = "NotPaused" // the annotation names what has not failed
 )

@@ -11,7 +11,7 @@ var GroupVersion = schema.GroupVersion{Group: "acme-ca.dev", Version: "v1alpha1"
 
 // AddToScheme registers the types of this package.
 func AddToScheme(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion, &AcmeServer{}, &AcmeServerList{})
+	scheme.AddKnownTypes(GroupVersion, &AcmeServer{}, &AcmeServerList{}, &AcmeRateLimitPolicy{}, &AcmeRateLimitPolicyList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }

@@ -62,6 +62,9 @@ func run(ctx context.Context, args []string) error {
 	if err := reconciler.SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
+	if err := setupRateLimits(ctx, mgr, reconciler); err != nil {
+		return err
+	}
 	garbage, err := controllers.NewGarbage(controllers.GarbageConfig{
 		Servers: reconciler, Collect: collect, Registerer: metrics.Registry,
 	})
@@ -72,6 +75,22 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// setupRateLimits adds the controllers of limits and of their policies.
+func setupRateLimits(ctx context.Context, mgr ctrl.Manager, servers *controllers.AcmeServerReconciler) error {
+	limits, err := controllers.NewRateLimits(controllers.RateLimitConfig{Servers: servers, Open: openLimits, Registerer: metrics.Registry})
+	if err != nil {
+		return err
+	}
+	if err := limits.SetupWithManager(ctx, mgr); err != nil {
+		return err
+	}
+	policies, err := controllers.NewRateLimitPolicies(servers)
+	if err != nil {
+		return err
+	}
+	return policies.SetupWithManager(mgr)
 }
 
 // newManager returns a manager without controllers.
@@ -118,6 +137,11 @@ func migrate(ctx context.Context, d controllers.Database) error {
 		return err
 	}
 	return postgres.Migrate(ctx, cfg)
+}
+
+// openLimits opens the limits of a database, over one connection.
+func openLimits(ctx context.Context, d controllers.Database) (controllers.LimitStore, error) {
+	return postgres.New(ctx, postgres.Config{URL: d.URL, RootCAs: d.RootCAs, Schema: d.Schema, MaxConnections: 1})
 }
 
 // collect collects the garbage of a database once, over one connection: the

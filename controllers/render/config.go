@@ -17,6 +17,9 @@ const (
 	configKey          = "config.yaml"
 )
 
+// rateLimitsPage is where clients that meet a limit are sent to (RFC 8555 §6.6).
+const rateLimitsPage = "https://github.com/acme-ca/acme-ca-operator/blob/main/docs/ratelimits.md"
+
 // Config returns the data of the servers' ConfigMap: the file of [config.Config].
 // An error says which field of the AcmeServer the servers would refuse.
 func Config(s *v1alpha1.AcmeServer, p Platform) (map[string]string, error) {
@@ -31,6 +34,7 @@ func Config(s *v1alpha1.AcmeServer, p Platform) (map[string]string, error) {
 			KeyFile:         authorityDirectory + "/tls.key",
 			RootsFile:       authorityDirectory + "/" + RootsKey,
 		},
+		Directory:  config.Directory{RateLimits: rateLimitsPage},
 		Validation: validation(s.Spec.Validation, p),
 		Profiles:   profiles(s.Spec.Profiles),
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
+	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 	"github.com/acme-ca/acme-ca-operator/controllers/render"
 )
@@ -226,5 +227,19 @@ func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The page lists every limit, with what is built in.
+func TestThePageOfLimitsHasThemAll(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/ratelimits.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range render.RateLimits(&acme.RateLimitPolicy{}) {
+		if row := "| `" + name + "` | " + text + " |"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/ratelimits.md has no row %q", row)
+		}
 	}
 }

@@ -1,0 +1,368 @@
+package controllers_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	"github.com/acme-ca/acme-ca-operator/acme/postgres/postgrestest"
+	"github.com/acme-ca/acme-ca-operator/acme/ratelimit"
+	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
+	"github.com/acme-ca/acme-ca-operator/controllers"
+)
+
+// limitStore is a store that several reconciles use, one after the other.
+type limitStore struct{ acmetest.Store }
+
+// Close leaves the store open for the next.
+func (limitStore) Close() {}
+
+// rateLimits returns the configuration of the limits' controller: a database has
+// its limits in memory unless the test says where.
+func (c *cluster) rateLimits() controllers.RateLimitConfig {
+	return controllers.RateLimitConfig{Servers: c.reconciler, Open: func(_ context.Context, d controllers.Database) (controllers.LimitStore, error) {
+		found, _ := c.limits.LoadOrStore(d.URL, acmetest.NewMemory())
+		if store, ok := found.(acmetest.Store); ok {
+			return limitStore{store}, nil
+		}
+		return nil, fmt.Errorf("nobody answers at %s", d.URL)
+	}}
+}
+
+// limited makes an AcmeServer with a database that keeps its limits in a store, and
+// refers to the policy `limits`.
+func (c *cluster) limited(t *testing.T, host string, store acmetest.Store) *v1alpha1.AcmeServer {
+	t.Helper()
+	uri := "postgresql://" + host + ".test/acme"
+	c.limits.Store(uri, store)
+	server := &v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{Name: "internal", Namespace: c.namespace(t)}}
+	check(t, c.Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "database", Namespace: server.Namespace}, StringData: map[string]string{"uri": uri},
+	}))
+	server.Spec.Database.SecretRef = &v1alpha1.DatabaseSecretReference{SecretReference: v1alpha1.SecretReference{Name: "database"}}
+	server.Spec.RateLimitPolicyRef = &v1alpha1.RateLimitPolicyReference{Name: "limits"}
+	check(t, c.Create(t.Context(), server))
+	return server
+}
+
+// policy returns a policy `limits` for an AcmeServer, of some orders an hour.
+func policy(server *v1alpha1.AcmeServer, orders int32) *v1alpha1.AcmeRateLimitPolicy {
+	return &v1alpha1.AcmeRateLimitPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "limits", Namespace: server.Namespace},
+		Spec:       v1alpha1.AcmeRateLimitPolicySpec{OrdersPerAccount: perHour(orders)},
+	}
+}
+
+// perHour is a limit of some an hour.
+func perHour(n int32) *v1alpha1.RateLimit {
+	return &v1alpha1.RateLimit{Count: &n, Period: &metav1.Duration{Duration: time.Hour}}
+}
+
+// changePolicy edits a policy.
+func (c *cluster) changePolicy(t *testing.T, p *v1alpha1.AcmeRateLimitPolicy, edit func()) {
+	t.Helper()
+	check(t, c.Get(t.Context(), client.ObjectKeyFromObject(p), p))
+	patch := client.MergeFrom(p.DeepCopy())
+	edit()
+	check(t, c.Patch(t.Context(), p, patch))
+}
+
+// policyCondition waits until a condition of a policy has a status and a reason, for
+// its present spec, and returns its message.
+func (c *cluster) policyCondition(t *testing.T, p *v1alpha1.AcmeRateLimitPolicy, name string, status metav1.ConditionStatus, reason string) string {
+	t.Helper()
+	var found metav1.Condition
+	NewWithT(t).Eventually(func() string {
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+			return err.Error()
+		}
+		if condition := meta.FindStatusCondition(p.Status.Conditions, name); condition != nil && condition.ObservedGeneration == p.Generation {
+			found = *condition
+		}
+		return fmt.Sprintf("%s %s", found.Status, found.Reason)
+	}, patience).Should(Equal(fmt.Sprintf("%s %s", status, reason)), func() string { return name + ": " + found.Message })
+	return found.Message
+}
+
+// replicas runs what servers enforce limits by, on a store, until the test ends or
+// they are told to stop.
+func replicas(t *testing.T, store ratelimit.Source, names ...string) (limiters []*ratelimit.Limiter, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	for _, name := range names {
+		l := ratelimit.New(acme.RateLimitPolicy{})
+		limiters = append(limiters, l)
+		go func() {
+			l.Run(ctx, store, name, func(err error) { t.Error(err) })
+			ended <- struct{}{}
+		}()
+	}
+	stop = func() {
+		cancel()
+		for range names {
+			<-ended
+		}
+		names = nil
+	}
+	t.Cleanup(stop)
+	return limiters, stop
+}
+
+func TestChangedPolicyIsEnforcedByEveryServer(t *testing.T) {
+	t.Parallel()
+	store := postgrestest.New(t)
+	limiters, stop := replicas(t, store, "pod-1", "pod-2", "pod-3")
+	server := shared.limited(t, "limits-change", store)
+	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionFalse, v1alpha1.ReasonPolicyMissing)
+	p := policy(server, 100)
+	for i, orders := range []int32{100, 7, 90} {
+		begun := time.Now()
+		if i == 0 {
+			check(t, shared.Create(t.Context(), p))
+		} else {
+			shared.changePolicy(t, p, func() { p.Spec.OrdersPerAccount = perHour(orders) })
+		}
+		NewWithT(t).Eventually(func() bool {
+			for _, l := range limiters {
+				enforced := l.Enforced()
+				if enforced.LimitOf(acme.OrdersPerAccount).Count != int(orders) {
+					return false
+				}
+			}
+			return true
+		}, patience, time.Millisecond).Should(BeTrue(), "not every server enforces %d orders an hour", orders)
+		t.Logf("%s from applied to enforced by every server", time.Since(begun).Round(time.Millisecond))
+
+		message := shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+		if want := fmt.Sprintf("3 of 3 servers of 1 AcmeServers enforce generation %d", i+1); message != want {
+			t.Errorf("the policy says %q; want %q", message, want)
+		}
+		shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+		limits := server.Status.RateLimits
+		if limits.Policy != "limits" || limits.PolicyGeneration != int64(i+1) || limits.Replicas != 3 || limits.Enforcing != 3 ||
+			limits.Limits["ordersPerAccount"] != fmt.Sprintf("%d per 1h", orders) || limits.Limits["concurrentOrdersPerAccount"] != "1000 at once" {
+			t.Errorf("status.rateLimits is %+v", limits)
+		}
+	}
+	stop()
+	left, err := store.Replicas(t.Context())
+	check(t, err)
+	if len(left) != 0 {
+		t.Errorf("servers that have ended are waited for: %v", left)
+	}
+}
+
+func TestServerThatDoesNotFollowIsNamed(t *testing.T) {
+	t.Parallel()
+	store := acmetest.NewMemory()
+	_, _ = replicas(t, store, "quick")
+	if _, err := store.SyncRateLimitPolicy(t.Context(), "slow", 0); err != nil {
+		t.Fatal(err)
+	}
+	server := shared.limited(t, "limits-slow", store)
+	p := policy(server, 5)
+	p.Spec.Mode = v1alpha1.RateLimitDryRun
+	check(t, shared.Create(t.Context(), p))
+	message := shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
+	if !strings.Contains(message, " of 2 servers enforce the AcmeRateLimitPolicy limits of generation 1") {
+		t.Errorf("the message is %q", message)
+	}
+	NewWithT(t).Eventually(func() []v1alpha1.ReplicaBehind {
+		check(t, shared.Get(t.Context(), client.ObjectKeyFromObject(server), server))
+		return server.Status.RateLimits.Behind
+	}, patience).Should(Equal([]v1alpha1.ReplicaBehind{{Name: "slow"}}))
+	shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
+
+	check(t, store.ForgetReplica(t.Context(), "slow"))
+	message = shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+	if !strings.Contains(message, "1 of 1 servers") || !strings.Contains(message, "DryRun: nothing is refused") || server.Status.RateLimits.Mode != v1alpha1.RateLimitDryRun {
+		t.Errorf("the message is %q", message)
+	}
+}
+
+func TestPolicyThatIsMissingChangesNothing(t *testing.T) {
+	t.Parallel()
+	store := acmetest.NewMemory()
+	server := shared.limited(t, "limits-missing", store)
+	message := shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionFalse, v1alpha1.ReasonPolicyMissing)
+	if !strings.Contains(message, "AcmeRateLimitPolicy limits of spec.rateLimitPolicyRef does not exist: make it") {
+		t.Errorf("the message is %q", message)
+	}
+	builtIn := func() bool {
+		check(t, shared.Get(t.Context(), client.ObjectKeyFromObject(server), server))
+		got := server.Status.RateLimits
+		return got != nil && got.Policy == "" && got.PolicyGeneration == 0 && got.Limits["ordersPerAccount"] == "3000 per 1h"
+	}
+	NewWithT(t).Eventually(builtIn, patience).Should(BeTrue(), "status.rateLimits are not the built-in ones")
+
+	p := policy(server, 11)
+	check(t, shared.Create(t.Context(), p)) // wakes it
+	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+	check(t, shared.Delete(t.Context(), p))
+	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionFalse, v1alpha1.ReasonPolicyMissing)
+	inForce, err := store.RateLimitPolicy(t.Context())
+	check(t, err)
+	if got := inForce.LimitOf(acme.OrdersPerAccount).Count; got != 11 || server.Status.RateLimits.Policy != "limits" {
+		t.Errorf("deleted, it is %d orders, and the status %+v; want what was in force", got, server.Status.RateLimits)
+	}
+
+	shared.change(t, server, func(spec *v1alpha1.AcmeServerSpec) { spec.RateLimitPolicyRef = nil })
+	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+	if !builtIn() {
+		t.Errorf("status.rateLimits is %+v; want the built-in ones", server.Status.RateLimits)
+	}
+}
+
+func TestPolicyThatCannotBeEnforcedIsNotAccepted(t *testing.T) {
+	t.Parallel()
+	server := shared.limited(t, "limits-invalid", acmetest.NewMemory())
+	p := policy(server, 1)
+	// By whole seconds, as the API server reckons, it is just short enough.
+	p.Spec.OrdersPerAccount.Period, p.Spec.OrdersPerAccount.Burst = &metav1.Duration{Duration: 100900 * time.Millisecond}, new(int32(316000))
+	check(t, shared.Create(t.Context(), p))
+	for _, condition := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionEnforced} {
+		message := shared.policyCondition(t, p, condition, metav1.ConditionFalse, v1alpha1.ReasonPolicyInvalid)
+		if !strings.Contains(message, "ordersPerAccount: a burst of 316000") {
+			t.Errorf("%s: the message is %q", condition, message)
+		}
+	}
+	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionFalse, v1alpha1.ReasonPolicyInvalid)
+}
+
+func TestPolicyThatNobodyRefersToSaysSo(t *testing.T) {
+	t.Parallel()
+	p := policy(&v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{Namespace: shared.namespace(t)}}, 1)
+	check(t, shared.Create(t.Context(), p))
+	shared.policyCondition(t, p, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonNotReferenced)
+}
+
+func TestDatabaseThatCannotBeAskedAboutLimitsIsToldOf(t *testing.T) {
+	t.Parallel()
+	server := shared.limited(t, "limits-down", acmetest.NewMemory())
+	check(t, shared.Create(t.Context(), policy(server, 1)))
+	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+	shared.limits.Store("postgresql://limits-down.test/acme", nil)
+	if _, again := reconcileLimits(t, server); again != 5*time.Second {
+		t.Errorf("it is tried again after %s", again)
+	}
+	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
+	if server.Status.RateLimits == nil || server.Status.RateLimits.Policy != "limits" {
+		t.Errorf("status.rateLimits is %+v; want what was told before", server.Status.RateLimits)
+	}
+}
+
+// reconcileLimits reconciles the limits of an AcmeServer once more, and returns what
+// that wrote and when it comes again.
+func reconcileLimits(t *testing.T, server *v1alpha1.AcmeServer) (written []string, again time.Duration) {
+	t.Helper()
+	reconciler, err := controllers.NewRateLimits(shared.rateLimits())
+	check(t, err)
+	ctx, w := listed(t.Context())
+	result, err := reconciler.Reconcile(ctx, requestOf(server))
+	check(t, err)
+	return w.requests, result.RequeueAfter
+}
+
+func TestLimitsThatAreAsTheyWereAreNotWritten(t *testing.T) {
+	t.Parallel()
+	store := acmetest.NewMemory()
+	replicas(t, store, "pod")
+	server := shared.limited(t, "limits-quiet", store)
+	p := policy(server, 5)
+	check(t, shared.Create(t.Context(), p))
+	shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+	policies, err := controllers.NewRateLimitPolicies(shared.reconciler)
+	check(t, err)
+	for range 3 {
+		if written, again := reconcileLimits(t, server); len(written) != 0 || again != 30*time.Second {
+			t.Errorf("wrote %v, and comes again after %s", written, again)
+		}
+		ctx, w := listed(t.Context())
+		result, err := policies.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(p)})
+		check(t, err)
+		if len(w.requests) != 0 || result.RequeueAfter != 0 {
+			t.Errorf("of the policy: wrote %v, and comes again after %s", w.requests, result.RequeueAfter)
+		}
+	}
+	inForce, err := store.RateLimitPolicy(t.Context())
+	check(t, err)
+	if inForce.Generation != 1 {
+		t.Errorf("the database counts %d changes; want 1", inForce.Generation)
+	}
+}
+
+func TestThrottledSubjectsAreListedAndUnpaused(t *testing.T) {
+	t.Parallel()
+	store, account := acmetest.NewMemory(), acmetest.NewAccount(t)
+	server := shared.limited(t, "limits-paused", store)
+	p := policy(server, 5)
+	p.Spec.PauseAfterConsecutiveFailures = 1
+	check(t, shared.Create(t.Context(), p))
+	shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+
+	_, _, _, err := store.CreateAccount(t.Context(), account, nil)
+	check(t, err)
+	fail := func(name string) string {
+		subject := acme.IdentifierSubject(account.ID, acme.Identifier{Type: acme.DNS, Value: name})
+		o, made := acmetest.NewOrder(account.ID, name)
+		_, err = store.CreateOrder(t.Context(), acmetest.By(account.ID), o, made, []acme.Spend{{
+			Limit: acme.PauseAfterConsecutiveFailures, Subject: subject, Of: acme.Limit{Count: 1}, DryRun: true,
+		}})
+		check(t, err)
+		return subject
+	}
+	first, second := fail("a.test"), fail("b.test")
+	throttled := func() (subjects []string) {
+		check(t, shared.Get(t.Context(), client.ObjectKeyFromObject(p), p))
+		for _, s := range p.Status.Throttled {
+			if s.Server != "internal" || s.Limit != string(acme.PauseAfterConsecutiveFailures) {
+				t.Errorf("throttled is %+v", s)
+			}
+			subjects = append(subjects, s.Subject)
+		}
+		return subjects
+	}
+	reconcileLimits(t, server)
+	NewWithT(t).Eventually(throttled, patience).Should(ConsistOf(first, second))
+
+	shared.changePolicy(t, p, func() { p.Annotations = map[string]string{v1alpha1.AnnotationUnpause: first + ", nobody/c.test"} })
+	NewWithT(t).Eventually(throttled, patience).Should(ConsistOf(second))
+	check(t, shared.Get(t.Context(), client.ObjectKeyFromObject(server), server))
+	if diff := cmp.Diff([]string{first, "nobody/c.test"}, server.Status.RateLimits.Unpaused); diff != "" {
+		t.Errorf("what was unpaused (-want +got):\n%s", diff)
+	}
+	fail("a.test") // again: what the annotation still has was done once
+	reconcileLimits(t, server)
+	NewWithT(t).Eventually(throttled, patience).Should(ConsistOf(first, second))
+	NewWithT(t).Eventually(func() (notes string) {
+		var list eventsv1.EventList
+		check(t, shared.List(t.Context(), &list, client.InNamespace(server.Namespace)))
+		for _, e := range list.Items {
+			if e.Action == "Unpause" {
+				notes += e.Reason + ": " + e.Note + "\n"
+			}
+		}
+		return notes
+	}, patience).Should(And(ContainSubstring("Unpaused: orders are taken again for "+first), ContainSubstring("for nobody/c.test")))
+
+	// An override does it for good.
+	shared.changePolicy(t, p, func() {
+		p.Spec.Overrides = []v1alpha1.RateLimitOverride{{Limit: string(acme.PauseAfterConsecutiveFailures), Subject: first, Count: new(int32(0))}}
+	})
+	NewWithT(t).Eventually(throttled, patience).Should(ConsistOf(second))
+}
