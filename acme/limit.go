@@ -89,6 +89,9 @@ type Spend struct {
 	Of      Limit
 	// Check only asks whether one could be taken: it is taken elsewhere.
 	Check bool
+	// Renewal is the names of an order that does not owe this where it renews a
+	// certificate of its account ([RenewalDue]); zero where every order does.
+	Renewal NameSet
 	// DryRun reports what would be refused, and refuses nothing. What would be
 	// refused is not taken, as if it had been.
 	DryRun bool

@@ -1,10 +1,13 @@
 package acme
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"strings"
+	"time"
 )
 
 // RenewalID names a certificate by its issuer's key and its serial number (RFC
@@ -50,4 +53,26 @@ func RenewalIDOf(c *x509.Certificate) RenewalID {
 // String returns the text form.
 func (id RenewalID) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(id.KeyID)) + "." + base64.RawURLEncoding.EncodeToString(id.Serial[:])
+}
+
+// NameSet stands for exactly some identifiers, in any order.
+type NameSet [16]byte
+
+// NameSetOf returns the set of identifiers.
+func NameSetOf(identifiers []Identifier) NameSet {
+	h := sha256.New()
+	for _, id := range SortIdentifiers(identifiers) {
+		h.Write([]byte(string(id.Type) + ":" + id.Value + "\n"))
+	}
+	return NameSet(h.Sum(nil)[:len(NameSet{})])
+}
+
+// String returns the set in hexadecimal.
+func (s NameSet) String() string { return hex.EncodeToString(s[:]) }
+
+// RenewalDue reports whether an order for exactly the names of a certificate, the
+// newest of its account for them, renews it: half of its life is over, or it was
+// revoked. Before that it is one certificate more, such as clients order in a loop.
+func RenewalDue(c *Certificate, now time.Time) bool {
+	return !c.RevokedAt.IsZero() || !now.Before(c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore)/2))
 }

@@ -33,6 +33,7 @@ type Memory struct {
 	orders         map[acme.ID]*memoryOrder
 	authorizations map[acme.ID]*memoryAuthorization
 	certificates   map[acme.ID]*acme.Certificate
+	newest         map[memoryNames]*acme.Certificate
 	issuers        map[acme.IssuerID]*acme.Issuer
 	crls           map[acme.IssuerID]acme.CRL
 	nonces         map[acme.Nonce]struct{}
@@ -56,6 +57,12 @@ type memoryAuthorization struct {
 	attempts  int
 }
 
+// memoryNames is what an account may have certificates for.
+type memoryNames struct {
+	account acme.ID
+	names   acme.NameSet
+}
+
 // memoryKey is a nonce key with its age.
 type memoryKey struct {
 	acme.NonceKey
@@ -69,6 +76,7 @@ func NewMemory() *Memory {
 		orders:         map[acme.ID]*memoryOrder{},
 		authorizations: map[acme.ID]*memoryAuthorization{},
 		certificates:   map[acme.ID]*acme.Certificate{},
+		newest:         map[memoryNames]*acme.Certificate{},
 		crls:           map[acme.IssuerID]acme.CRL{},
 		issuers:        map[acme.IssuerID]*acme.Issuer{},
 		nonces:         map[acme.Nonce]struct{}{},

@@ -33,6 +33,9 @@ func (m *Memory) spend(spends []acme.Spend, account acme.ID) ([]acme.Quota, erro
 	var quotas []acme.Quota
 	var refused *acme.LimitError
 	for _, sp := range spends {
+		if c := m.newest[memoryNames{account, sp.Renewal}]; c != nil && acme.RenewalDue(c, now) {
+			continue
+		}
 		key := memoryLimitKey{sp.Limit, sp.Subject}
 		if _, seen := before[key]; !seen {
 			before[key] = m.limits[key]

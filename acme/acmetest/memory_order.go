@@ -214,6 +214,7 @@ func (m *Memory) complete(o *memoryOrder, c *acme.Certificate) (*acme.Order, err
 	}
 	kept.RevokedAt, kept.RevocationReason = time.Time{}, 0
 	m.certificates[kept.ID] = &kept
+	m.newest[memoryNames{o.AccountID, acme.NameSetOf(o.Identifiers)}] = &kept
 	o.Status, o.CertificateID = acme.OrderValid, kept.ID
 	return cloneOrder(&o.Order), nil
 }

@@ -68,6 +68,7 @@ func TestStore(t *testing.T, newStore func(t *testing.T) Store) {
 		{"reuse", reuseTests},
 		{"limits", limitTests},
 		{"throttles", throttleTests},
+		{"renewals", renewalTests},
 		{"policies", policyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -32,9 +32,9 @@ const lockOrder = `
 // order's change from the certificate.
 const completeOrder = `
 	WITH issued AS (
-		INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, issued_at)
+		INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, issued_at, name_set)
 		SELECT $2::uuid, o.account_id, o.id, $3::bytea, $4::bytea, $5::bytea, $6::timestamptz, $7::timestamptz,
-			coalesce($8::timestamptz, now())
+			coalesce($8::timestamptz, now()), $9::bytea
 		FROM orders o
 		WHERE o.id = $1 AND o.status = 'ready' AND EXISTS (SELECT FROM issuers WHERE id = $4)
 		RETURNING id)
@@ -70,7 +70,7 @@ func (s *Store) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finali
 	}
 	c.ID = cmp.Or(c.ID, acme.NewID())
 	c.AccountID, c.OrderID = by.Account, f.OrderID
-	if err := complete(ctx, conn, c); err != nil {
+	if err := complete(ctx, conn, c, acme.NameSetOf(o.Identifiers)); err != nil {
 		return nil, s.metrics.count(what, storeError(what, err))
 	}
 	by.Redeemed = true
@@ -113,12 +113,13 @@ func lockForIssue(ctx context.Context, conn *pgxpool.Conn, by *acme.Proof, f acm
 // issuer that was never registered.
 var errNothingCompleted = errors.New("the certificate's issuer is not registered")
 
-// complete records the certificate of the order that conn has locked, and commits.
-func complete(ctx context.Context, conn *pgxpool.Conn, c *acme.Certificate) error {
+// complete records the certificate of the order that conn has locked, which is for
+// names, and commits.
+func complete(ctx context.Context, conn *pgxpool.Conn, c *acme.Certificate, names acme.NameSet) error {
 	b := &pgx.Batch{}
 	var completed bool
 	b.Queue(completeOrder, uuidOf(c.OrderID), uuidOf(c.ID), c.Serial[:], c.IssuerID[:], c.DER,
-		c.NotBefore, c.NotAfter, timeOf(c.IssuedAt)).Exec(changed(&completed))
+		c.NotBefore, c.NotAfter, timeOf(c.IssuedAt), names[:]).Exec(changed(&completed))
 	b.Queue(`COMMIT`)
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
 		return err

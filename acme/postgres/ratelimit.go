@@ -35,7 +35,7 @@ type payment struct {
 // is not needed is given back by [payment.queueAbandon].
 //
 // wanted is a condition of SQL without which nothing is spent; its parameters
-// begin at $8. account is what orders are counted of.
+// begin at $10. account is what orders are counted of, and renewals are looked for.
 //
 // Deadlocks are ruled out by one order for all: limits by name and subject, then
 // authorizations, then orders.
@@ -47,16 +47,20 @@ func (s *Store) queueSpends(b *pgx.Batch, spends []acme.Spend, account acme.ID, 
 	n := len(p.spends)
 	names, subjects := make([]string, n), make([]string, n)
 	emissions, most := make([]int64, n), make([]int64, n)
-	checks, dry := make([]bool, n), make([]bool, n)
+	checks, dry, exempt := make([]bool, n), make([]bool, n), make([]bool, n)
+	var renewal []byte // of the one order that all are for
 	for i, sp := range p.spends {
 		names[i], subjects[i], most[i] = string(sp.Limit), sp.Subject, int64(sp.Of.Most())
 		checks[i], dry[i] = sp.Check, sp.DryRun
 		if !sp.Limit.Counted() {
 			emissions[i] = sp.Of.Emission().Microseconds()
 		}
+		if sp.Renewal != (acme.NameSet{}) {
+			exempt[i], renewal = true, p.spends[i].Renewal[:]
+		}
 	}
-	b.Queue(`SELECT refused, wait, remaining, reset, exceeded FROM spend(`+wanted+`, $1, $2, $3, $4, $5, $6, $7)`,
-		append([]any{uuidOf(account), names, subjects, emissions, most, checks, dry}, args...)...).
+	b.Queue(`SELECT refused, wait, remaining, reset, exceeded FROM spend(`+wanted+`, $1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		append([]any{uuidOf(account), names, subjects, emissions, most, checks, dry, exempt, renewal}, args...)...).
 		QueryRow(func(row pgx.Row) error { return s.scanSpends(row, p) })
 	return p
 }
@@ -79,6 +83,9 @@ func (s *Store) scanSpends(row pgx.Row, p *payment) error {
 		return nil
 	}
 	for i := range remaining { // none where nothing was wanted
+		if remaining[i] < 0 { // a renewal does not owe it
+			continue
+		}
 		sp := p.spends[i]
 		p.quotas = append(p.quotas, acme.Quota{
 			Limit: sp.Limit, Of: sp.Of, Remaining: int(remaining[i]),

@@ -28,7 +28,7 @@ func (s *Store) StartValidation(ctx context.Context, by *acme.Proof, authorizati
 	unhurried(b)
 	queueProof(b, by)
 	paid := s.queueSpends(b, spends, account, `EXISTS (
-		SELECT FROM authorizations WHERE id = $8 AND account_id = $1 AND status = 'pending' AND $9 = ANY (challenge_types))`,
+		SELECT FROM authorizations WHERE id = $10 AND account_id = $1 AND status = 'pending' AND $11 = ANY (challenge_types))`,
 		uuidOf(authorization), string(t))
 	b.Queue(`
 		UPDATE authorizations a
@@ -136,7 +136,7 @@ func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, proble
 	b, id := &pgx.Batch{}, uuidOf(v.AuthorizationID)
 	b.Queue(`SELECT FROM orders WHERE id = (SELECT order_id FROM authorizations WHERE id = $1) FOR UPDATE`, id)
 	if problem != nil {
-		s.queueSpends(b, spends, v.AccountID, `EXISTS (SELECT FROM authorizations WHERE id = $8 AND lease = $9 AND status = 'pending')`,
+		s.queueSpends(b, spends, v.AccountID, `EXISTS (SELECT FROM authorizations WHERE id = $10 AND lease = $11 AND status = 'pending')`,
 			id, uuidOf(v.Lease))
 	}
 	queue := func(recorded *bool) {

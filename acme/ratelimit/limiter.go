@@ -1,8 +1,6 @@
 package ratelimit
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -49,8 +47,9 @@ func (l *Limiter) Enforce(p acme.RateLimitPolicy) {
 // Enforced returns the policy in force.
 func (l *Limiter) Enforced() acme.RateLimitPolicy { return l.policy.Load().RateLimitPolicy }
 
-// NewOrder returns what an order owes. A renewal owes nothing that is counted per
-// name, unless the policy says so.
+// NewOrder returns what an order owes. A renewal owes none of what is counted per
+// order and name, unless the policy says so: that an order says which certificate
+// it replaces is known here; the store knows whether it has the names of one.
 func (l *Limiter) NewOrder(account acme.ID, identifiers []acme.Identifier, renewal bool) []acme.Spend {
 	p := l.policy.Load()
 	spends := p.spend(nil, acme.ConcurrentOrdersPerAccount, account.String())
@@ -60,10 +59,16 @@ func (l *Limiter) NewOrder(account acme.ID, identifiers []acme.Identifier, renew
 	if renewal && !p.LimitRenewals {
 		return spends
 	}
+	owed, names := len(spends), acme.NameSetOf(identifiers)
 	spends = p.spend(spends, acme.OrdersPerAccount, account.String())
-	spends = p.spend(spends, acme.CertificatesPerNameSet, NameSet(identifiers))
+	spends = p.spend(spends, acme.CertificatesPerNameSet, names.String())
 	for _, domain := range registeredDomains(identifiers) {
 		spends = p.spend(spends, acme.CertificatesPerDomain, domain)
+	}
+	for i := range spends[owed:] {
+		if !p.LimitRenewals {
+			spends[owed+i].Renewal = names
+		}
 	}
 	return spends
 }
@@ -114,15 +119,6 @@ func (p *policy) spend(spends []acme.Spend, name acme.LimitName, subject string)
 		return spends
 	}
 	return append(spends, acme.Spend{Limit: name, Subject: subject, Of: limit, DryRun: p.DryRun})
-}
-
-// NameSet returns the subject that stands for exactly these identifiers, in any order.
-func NameSet(identifiers []acme.Identifier) string {
-	h := sha256.New()
-	for _, id := range acme.SortIdentifiers(identifiers) {
-		h.Write([]byte(string(id.Type) + ":" + id.Value + "\n"))
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // registeredDomains returns the domains that the names were registered under, by

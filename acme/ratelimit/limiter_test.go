@@ -32,16 +32,23 @@ func TestAnOrderOwesByPolicyOverrideAndDefault(t *testing.T) {
 		Overrides: []acme.LimitOverride{{Limit: acme.CertificatesPerDomain, Subject: "big.example", Of: many}},
 	})
 	got := l.NewOrder(account, names("a.small.example", "b.small.example", "*.big.example"), false)
+	set := acme.NameSetOf(names("a.small.example", "b.small.example", "*.big.example"))
 	want := []acme.Spend{
-		{Limit: acme.OrdersPerAccount, Subject: account.String(), Of: five},
-		{Limit: acme.CertificatesPerDomain, Subject: "small.example", Of: five},
-		{Limit: acme.CertificatesPerDomain, Subject: "big.example", Of: many},
+		{Limit: acme.OrdersPerAccount, Subject: account.String(), Of: five, Renewal: set},
+		{Limit: acme.CertificatesPerDomain, Subject: "small.example", Of: five, Renewal: set},
+		{Limit: acme.CertificatesPerDomain, Subject: "big.example", Of: many, Renewal: set},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	if got := l.NewOrder(account, names("a.small.example"), true); len(got) != 0 {
 		t.Errorf("a renewal owes %v", got)
+	}
+	l.Enforce(acme.RateLimitPolicy{LimitRenewals: true})
+	for _, renewal := range []bool{false, true} {
+		if got := l.NewOrder(account, names("a.example"), renewal); len(got) != 3 || got[2].Renewal != (acme.NameSet{}) {
+			t.Errorf("where renewals are limited, renewal %t: owes %v", renewal, got)
+		}
 	}
 }
 
@@ -67,16 +74,6 @@ func TestEveryLimitHasADefaultThatIsUsedWherePoliciesAreSilent(t *testing.T) {
 		if !row.Default.Off() && !owed[name] && name != acme.FailedValidationsPerIdentifier {
 			t.Errorf("%s: no request owes it", name)
 		}
-	}
-}
-
-func TestASetOfNamesIsTheSameInAnyOrder(t *testing.T) {
-	t.Parallel()
-	if ratelimit.NameSet(names("a.example", "b.example")) != ratelimit.NameSet(names("b.example", "a.example", "a.example")) {
-		t.Error("order or repetition made a difference")
-	}
-	if ratelimit.NameSet(names("a.example")) == ratelimit.NameSet(names("a.example", "b.example")) {
-		t.Error("two sets are the same subject")
 	}
 }
 

@@ -107,8 +107,9 @@ type AcmeRateLimitPolicySpec struct {
 	// +kubebuilder:validation:Maximum=1000000
 	PauseAfterConsecutiveFailures int32 `json:"pauseAfterConsecutiveFailures,omitempty"`
 
-	// exemptRenewals lets orders that replace a certificate (RFC 9773 §5) go free of
-	// the limits on orders and certificates.
+	// exemptRenewals lets renewals go free of ordersPerAccount, certificatesPerDomain
+	// and certificatesPerNameSet: orders that replace a certificate (RFC 9773 §5), or
+	// have exactly the names of one that has lived half of its life or was revoked.
 	// +optional
 	// +kubebuilder:default=true
 	ExemptRenewals *bool `json:"exemptRenewals,omitempty"`

@@ -65,6 +65,7 @@ CREATE TABLE certificates (
     revoked_at        timestamptz,
     revocation_reason smallint    CHECK (revocation_reason IN (0, 1, 2, 3, 4, 5, 6, 8, 9, 10)),
     issued_at         timestamptz NOT NULL,
+    name_set          bytea       CHECK (octet_length(name_set) = 16), -- exactly these names
     CHECK (not_before <= not_after),
     CHECK ((revoked_at IS NULL) = (revocation_reason IS NULL))
 ) WITH (fillfactor = 95);
@@ -79,11 +80,14 @@ CREATE INDEX certificates_revoked ON certificates (issuer_id, serial) WHERE revo
 -- the first to end.
 CREATE INDEX certificates_expiry ON certificates (not_after);
 
+-- The newest certificate of an account for exactly some names: what an order renews.
+CREATE INDEX certificates_names ON certificates (account_id, name_set, id) WHERE name_set IS NOT NULL;
+
 -- A certificate is a fact. Only its revocation is added, once.
 CREATE TRIGGER facts BEFORE UPDATE ON certificates FOR EACH ROW
     WHEN (OLD.revoked_at IS NOT NULL
-        OR (OLD.id, OLD.account_id, OLD.order_id, OLD.serial, OLD.issuer_id, OLD.der)
-            IS DISTINCT FROM (NEW.id, NEW.account_id, NEW.order_id, NEW.serial, NEW.issuer_id, NEW.der))
+        OR (OLD.id, OLD.account_id, OLD.order_id, OLD.serial, OLD.issuer_id, OLD.der, OLD.name_set)
+            IS DISTINCT FROM (NEW.id, NEW.account_id, NEW.order_id, NEW.serial, NEW.issuer_id, NEW.der, NEW.name_set))
     EXECUTE FUNCTION refuse_change();
 
 CREATE TABLE orders (
@@ -235,7 +239,20 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- Spends one unit of each limit, or of none. refused is the place of the one that
+-- Whether an order for exactly some names renews the newest certificate of its
+-- account for them: half of its life is over, or it was revoked.
+-- +goose StatementBegin
+CREATE FUNCTION renews(account uuid, names bytea) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT revoked_at IS NOT NULL OR now() >= not_before + (not_after - not_before) / 2
+        FROM certificates WHERE account_id = account AND name_set = names ORDER BY id DESC LIMIT 1), false);
+END $$;
+-- +goose StatementEnd
+
+-- Spends one unit of each limit, or of none; where the order renews a certificate for
+-- name_set, none of those that are exempt. refused is the place of the one that
 -- was refused, or null, and wait the time until it would be taken. The statements
 -- of the transaction that follow are told by the settings acme.refused and
 -- acme.spent: to raise an error instead would let every client that is over a limit
@@ -243,7 +260,7 @@ END $$;
 -- counts. The caller has sorted the limits.
 -- +goose StatementBegin
 CREATE FUNCTION spend(wanted boolean, account uuid, names text[], subjects text[], emissions bigint[], most bigint[],
-    checks boolean[], dry boolean[],
+    checks boolean[], dry boolean[], exempt boolean[], name_set bytea,
     OUT refused integer, OUT wait bigint, OUT remaining bigint[], OUT reset bigint[], OUT exceeded boolean[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -252,6 +269,7 @@ DECLARE
     kept      timestamptz;
     used      bigint;
     taken     boolean;
+    renewal   boolean := name_set IS NOT NULL AND wanted AND renews(account, name_set);
 BEGIN
     IF NOT wanted THEN
         RETURN;
@@ -267,7 +285,7 @@ BEGIN
             WHEN checks[i] OR names[i] = 'concurrentOrdersPerAccount' THEN
                 CASE WHEN in_use(names[i], subjects[i], account, most[i]) >= most[i] THEN 0 END
             END AS ahead
-        FROM generate_subscripts(names, 1) AS i WHERE NOT dry[i]) l
+        FROM generate_subscripts(names, 1) AS i WHERE NOT dry[i] AND NOT (renewal AND exempt[i])) l
     WHERE CASE WHEN emissions[l.i] > 0 THEN l.ahead > 0 ELSE l.ahead IS NOT NULL END
     ORDER BY l.ahead DESC LIMIT 1;
     IF refused IS NOT NULL THEN
@@ -277,6 +295,12 @@ BEGIN
 
     BEGIN -- what was taken before a refusal is given back
         FOR i IN 1 .. cardinality(names) LOOP
+            IF renewal AND exempt[i] THEN
+                remaining[i] := -1; -- nothing is told of it
+                reset[i] := 0;
+                exceeded[i] := false;
+                CONTINUE;
+            END IF;
             emission := emissions[i] * interval '1 microsecond';
             tolerance := emission * most[i];
             taken := true;
