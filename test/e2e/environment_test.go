@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,6 +33,8 @@ type environment struct {
 	client client.Client
 	// clientset is for what client cannot do: proxies and discovery.
 	clientset *kubernetes.Clientset
+	// config is how the API server is reached.
+	config *rest.Config
 	// kubectl and kubeconfig are for what a user would do.
 	kubectl, kubeconfig string
 	// root is the folder of the repository.
@@ -61,6 +64,7 @@ func connect(ctx context.Context) (*environment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", e.kubeconfig, err)
 	}
+	e.config = config
 	if e.clientset, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, err
 	}
