@@ -34,11 +34,11 @@ test: ## Run every test and say how long each part took
 	hack/test unit store controllers conformance e2e
 
 test-unit: ## Tests that need nothing but Go
-	go test -race $$(go list ./... | grep -vE '/(acme/postgres|controllers)(/|$$)')
+	go test -race $$(go list ./... | grep -vE '/(acme/postgres|controllers|test/load)(/|$$)')
 
-test-store: ## The store, on a real Postgres
+test-store: ## The store and the load generator, on a real Postgres
 	hack/postgres/ensure >/dev/null
-	go test -race ./acme/postgres/...
+	go test -race ./acme/postgres/... ./test/load/...
 
 test-controllers: ## The controllers, on a real kube-apiserver and etcd
 	hack/postgres/ensure >/dev/null
@@ -57,6 +57,14 @@ test-e2e: kind-up image ## Everything together, on kind
 
 fuzz: ## Fuzz every target, each for FUZZTIME (60s)
 	hack/fuzz
+
+##@ Measure
+
+BENCH ?=
+
+bench: ## Compare with step-ca and Pebble under load, about ten minutes; BENCH has flags, such as -rounds 1
+	hack/postgres/ensure >/dev/null
+	go run ./test/load/bench $(BENCH)
 
 ##@ Develop
 

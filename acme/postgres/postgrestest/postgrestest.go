@@ -91,8 +91,8 @@ func (s *Server) URL(t testing.TB) string {
 // database makes a database from a template.
 func (s *Server) database(t testing.TB, template string) string {
 	t.Helper()
-	name := "test_" + strings.ToLower(rand.Text())
-	if err := s.exec(`CREATE DATABASE ` + name + ` TEMPLATE ` + template); err != nil {
+	name, err := s.create(template)
+	if err != nil {
 		t.Fatalf("a database for the test: %v", err)
 	}
 	if s.cmd != nil { // all of it goes with this process: dropping would be most of a test's time
@@ -104,6 +104,22 @@ func (s *Server) database(t testing.TB, template string) string {
 		}
 	})
 	return s.url(name)
+}
+
+// NewDatabase makes an empty database, for a program that is no test, and returns
+// its URL and what drops it again.
+func (s *Server) NewDatabase() (url string, drop func() error, err error) {
+	name, err := s.create("template0")
+	if err != nil {
+		return "", nil, fmt.Errorf("new database: %w", err)
+	}
+	return s.url(name), func() error { return s.exec(`DROP DATABASE ` + name + ` WITH (FORCE)`) }, nil
+}
+
+// create makes a database from a template and returns its name, which no other has.
+func (s *Server) create(template string) (string, error) {
+	name := "test_" + strings.ToLower(rand.Text())
+	return name, s.exec(`CREATE DATABASE ` + name + ` TEMPLATE ` + template)
 }
 
 // makeTemplate makes the database that those of tests are clones of. Its name is

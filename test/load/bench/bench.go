@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/acme-ca/acme-ca-operator/test/load/generator"
+)
+
+// options are the flags.
+type options struct {
+	rounds           int
+	warmup, duration time.Duration
+	workers          []int
+	only             string
+	out              string
+}
+
+// run measures as the arguments say. Progress goes to standard error.
+func run(ctx context.Context, args []string) error {
+	o := options{workers: []int{8, 32}}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.IntVar(&o.rounds, "rounds", 3, "how often each server is measured, in turn with the others; the tables have medians")
+	flags.DurationVar(&o.warmup, "warmup", 2*time.Second, "how long to make load before each measurement")
+	flags.DurationVar(&o.duration, "duration", 8*time.Second, "how long each measurement is")
+	flags.Func("workers", "how many issuances there are at a time, as a `list` (default 8,32)", o.parseWorkers)
+	flags.StringVar(&o.only, "only", "", "measure the servers whose name has this `text` in it")
+	flags.StringVar(&o.out, "out", "", "the `file` to write the tables to; default standard output")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if _, err := os.Stat("go.mod"); err != nil {
+		return errors.New("run this in the root of the repository: it builds what it measures")
+	}
+	l, err := newLab(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := o.bench(ctx, l)
+	if err := errors.Join(err, l.close()); err != nil {
+		return err
+	}
+	return errors.Join(o.write(found), errors.Join(found.errs...))
+}
+
+// parseWorkers reads a list of numbers.
+func (o *options) parseWorkers(text string) error {
+	o.workers = nil
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is not a number of workers", field)
+		}
+		o.workers = append(o.workers, n)
+	}
+	return nil
+}
+
+// write writes the tables.
+func (o *options) write(f *findings) error {
+	if o.out == "" {
+		return f.write(os.Stdout)
+	}
+	file, err := os.Create(o.out)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.write(file), file.Close())
+}
+
+// bench builds the servers and measures them.
+func (o *options) bench(ctx context.Context, l *lab) (*findings, error) {
+	f := &findings{options: o, samples: map[load][]*sample{}, counts: map[*contestant]counts{}}
+	f.machine, f.verify = machine(ctx)
+	binaries := map[string]string{}
+	for i := range contestants {
+		c := &contestants[i]
+		if !strings.Contains(c.name, o.only) {
+			continue
+		}
+		f.contestants = append(f.contestants, c)
+		if binaries[c.program] != "" {
+			continue
+		}
+		progress("building %s", c.program)
+		var err error
+		if binaries[c.program], err = l.build(ctx, "server"+strconv.Itoa(i), c.module, c.program); err != nil {
+			return nil, err
+		}
+	}
+	// In turn, so that what changes in the machine meanwhile is the same for all.
+	for round := range o.rounds {
+		for _, c := range f.contestants {
+			progress("round %d of %d: %s", round+1, o.rounds, c.name)
+			f.fails(o.compare(ctx, l, f, c, binaries[c.program]))
+		}
+	}
+	for _, c := range f.contestants {
+		if c.postgres {
+			progress("counting for each certificate: %s", c.name)
+			n, err := l.count(ctx, c, binaries[c.program], o.duration)
+			f.fails(err)
+			f.counts[c] = n
+		}
+		if c.module == "." {
+			f.fails(o.vary(ctx, l, f, c, binaries[c.program]))
+		}
+	}
+	return f, ctx.Err()
+}
+
+// compare measures a contestant once with each number of workers.
+func (o *options) compare(ctx context.Context, l *lab, f *findings, c *contestant, binary string) error {
+	r, err := l.run(ctx, c, binary)
+	if err != nil {
+		return err
+	}
+	for _, workers := range o.workers {
+		s, err := r.measure(ctx, generator.Config{Workers: workers}, o.warmup, o.duration)
+		if err != nil {
+			return errors.Join(err, r.end())
+		}
+		f.add(load{contestant: c, workers: workers}, s)
+	}
+	return r.end()
+}
+
+// variation is another load on this server.
+type variation struct {
+	name   string
+	config generator.Config
+}
+
+// variations lists the other loads.
+var variations = []variation{
+	{"RSA account keys (RS256)", generator.Config{Keys: generator.RS256}},
+	{"10 names", generator.Config{Identifiers: 10}},
+	{"100 names", generator.Config{Identifiers: 100}},
+	{"renewals (RFC 9773)", generator.Config{Renew: true}},
+	{"100 a second, whatever becomes of them", generator.Config{Rate: 100, Workers: 64}},
+}
+
+// vary measures this server under other loads, once.
+func (o *options) vary(ctx context.Context, l *lab, f *findings, c *contestant, binary string) error {
+	r, err := l.run(ctx, c, binary)
+	if err != nil {
+		return err
+	}
+	for _, v := range variations {
+		s, err := r.measure(ctx, v.config, o.warmup, o.duration)
+		if err != nil {
+			return errors.Join(err, r.end())
+		}
+		f.add(load{contestant: c, variation: v.name}, s)
+	}
+	return r.end()
+}
+
+// load is what a sample was taken under.
+type load struct {
+	contestant *contestant
+	workers    int    // of the comparison
+	variation  string // or the name of one
+}
+
+// String names the load.
+func (l load) String() string {
+	if l.variation != "" {
+		return l.contestant.name + ", " + l.variation
+	}
+	return fmt.Sprintf("%s, %d workers", l.contestant.name, l.workers)
+}
+
+// findings are all that was measured.
+type findings struct {
+	options     *options
+	machine     string
+	verify      float64 // P-256 signatures that a core verifies in a second; 0 where unknown
+	contestants []*contestant
+	samples     map[load][]*sample
+	counts      map[*contestant]counts
+	// errs are of measurements that could not be made: the others go on.
+	errs []error
+}
+
+// fails enters the error of a measurement; nil is none.
+func (f *findings) fails(err error) {
+	if err != nil {
+		progress("%v", err)
+		f.errs = append(f.errs, err)
+	}
+}
+
+// add enters a sample and says how it was.
+func (f *findings) add(l load, s *sample) {
+	f.samples[l] = append(f.samples[l], s)
+	progress("  %s: %.0f flows/s, %.2f + %.2f CPU-s per 1,000", l, s.Rate(), s.perThousand(s.server), s.perThousand(s.postgres))
+	if s.Failed() > 0 {
+		progress("  %d failed: %v; last: %v", s.Failed(), s.Failures, s.LastFailure)
+	}
+}
+
+// median returns the median of a figure of the samples; the lower of the two in the
+// middle.
+func median(samples []*sample, figure func(*sample) float64) float64 {
+	if len(samples) == 0 {
+		return 0
+	}
+	figures := make([]float64, len(samples))
+	for i, s := range samples {
+		figures[i] = figure(s)
+	}
+	slices.Sort(figures)
+	return figures[(len(figures)-1)/2]
+}
+
+// progress says what is being done.
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

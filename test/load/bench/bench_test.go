@@ -1,0 +1,132 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/acme-ca/acme-ca-operator/test/load/generator"
+)
+
+func TestTheMedianIsTheLowerOfTheTwoInTheMiddle(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		rates []int
+		want  float64
+	}{
+		{nil, 0},
+		{[]int{3}, 3},
+		{[]int{9, 1, 5}, 5},
+		{[]int{4, 1, 2, 3}, 2},
+	} {
+		var samples []*sample
+		for _, rate := range test.rates {
+			samples = append(samples, sampleOf(rate))
+		}
+		if got := median(samples, (*sample).Rate); got != test.want {
+			t.Errorf("the median of %v is %g, want %g", test.rates, got, test.want)
+		}
+	}
+}
+
+// sampleOf returns a sample with a rate, a millisecond of processor time for each
+// flow of the server, and half of one of Postgres.
+func sampleOf(rate int) *sample {
+	latencies := make(generator.Latencies, rate)
+	for i := range latencies {
+		latencies[i] = 2 * time.Millisecond
+	}
+	return &sample{
+		Result: &generator.Result{Elapsed: time.Second, Latencies: map[generator.Step]generator.Latencies{
+			generator.Flow: latencies, generator.NewOrder: latencies,
+		}},
+		server: time.Duration(rate) * time.Millisecond, postgres: time.Duration(rate) * time.Millisecond / 2, peak: 50 << 20,
+	}
+}
+
+func TestTargetsAreHeldAgainstWhatWasFound(t *testing.T) {
+	t.Parallel()
+	f := &findings{options: &options{rounds: 1, workers: []int{few, many}}, verify: 22000, samples: map[load][]*sample{}, counts: map[*contestant]counts{}}
+	for i, rate := range map[int]int{0: 940, 1: 400, 3: 250} {
+		f.contestants = append(f.contestants, &contestants[i])
+		for _, workers := range f.options.workers {
+			f.samples[load{contestant: &contestants[i], workers: workers}] = []*sample{sampleOf(rate)}
+		}
+	}
+	f.counts[&contestants[0]] = counts{syncs: 3}
+	var text strings.Builder
+	if err := f.write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| trusted, flows/s, 32 workers: 950 where a processor verifies 22,000 signatures a second | ≥ 950 | 940 | no |",
+		"| http-01, times the flows of step-ca on badger, http-01, 8 workers | ≥ 2 | 1.6 | no |",
+		"| trusted, server, CPU-s per 1,000 | ≤ 1 | 1 | yes |",
+		"| trusted, server + Postgres, CPU-s per 1,000 | ≤ 1.8 | 1.5 | yes |",
+		"| trusted, syncs of the log per certificate | ≤ 2.2 | 3 | no |",
+		"| trusted, newOrder p99, ms, 8 workers | ≤ 10 | 2 | yes |",
+		"| trusted, memory, MiB, 32 workers | ≤ 100 | 50 | yes |",
+	} {
+		if !strings.Contains(text.String(), want+"\n") {
+			t.Errorf("no row %q in\n%s", want, text.String())
+		}
+	}
+	if strings.Contains(text.String(), "http-01, times the flows of Pebble") {
+		t.Error("there is a target about Pebble, which was not measured")
+	}
+}
+
+func TestWorkersAreAListOfNumbers(t *testing.T) {
+	t.Parallel()
+	var o options
+	if err := o.parseWorkers("1,16"); err != nil || cmp.Diff([]int{1, 16}, o.workers) != "" {
+		t.Errorf("1,16 is %v (%v)", o.workers, err)
+	}
+	for _, text := range []string{"", "0", "8,", "eight"} {
+		if err := o.parseWorkers(text); err == nil {
+			t.Errorf("%q is taken for a list of numbers", text)
+		}
+	}
+}
+
+func TestThisServerIsMeasuredWithItsPostgres(t *testing.T) {
+	t.Parallel()
+	l, err := newLab(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	binary, err := l.build(t.Context(), "acmeserver", "../../..", "./cmd/acmeserver")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &contestants[1] // http-01
+	r, err := l.run(t.Context(), c, binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.measure(t.Context(), generator.Config{Workers: 2, Accounts: 2}, 0, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Flows() == 0 || s.Failed() != 0 || s.server == 0 || s.postgres == 0 || s.peak < 1<<20 {
+		t.Errorf("%d flows, %d failed (%v), %s + %s of the processors, %d bytes of memory", s.Flows(), s.Failed(), s.LastFailure, s.server, s.postgres, s.peak)
+	}
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+	n, err := l.count(t.Context(), c, binary, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// newOrder, the challenge's result and finalize wait for the disk, and nothing else.
+	if n.syncs < 2.9 || n.syncs > 5 || n.roundTrips < 5 || n.commits < n.syncs-1 || n.wal < 1000 {
+		t.Errorf("for each certificate Postgres has %+v", n)
+	}
+}
