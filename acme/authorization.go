@@ -45,7 +45,18 @@ func (a *Authorization) Named() Identifier {
 	if !a.Wildcard {
 		return a.Identifier
 	}
-	return Identifier{Type: a.Identifier.Type, Value: wildcardPrefix + a.Identifier.Value}
+	return a.Identifier.Wildcard()
+}
+
+// Proved returns the challenge that the authorization is valid by, or nil: that of
+// a trusted account has none.
+func (a *Authorization) Proved() *Challenge {
+	for i := range a.Challenges {
+		if a.Challenges[i].Status == ChallengeValid {
+			return &a.Challenges[i]
+		}
+	}
+	return nil
 }
 
 // Challenge returns the challenge of the type t, or nil.

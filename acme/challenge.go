@@ -81,3 +81,12 @@ type Validation struct {
 	// Lease is the holder's mark: a result is only taken from whoever has it.
 	Lease ID
 }
+
+// Named returns the identifier as the order names it: with the wildcard prefix, if
+// the authorization was made for that.
+func (v *Validation) Named() Identifier {
+	if !v.Wildcard {
+		return v.Identifier
+	}
+	return v.Identifier.Wildcard()
+}

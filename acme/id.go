@@ -2,8 +2,10 @@ package acme
 
 import (
 	"encoding/base32"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -38,6 +40,11 @@ func ParseID(s string) (ID, error) {
 		return ID{}, fmt.Errorf("ID %q is not in its canonical form", s)
 	}
 	return id, nil
+}
+
+// Time returns when NewID made the ID, in whole milliseconds (RFC 9562 §5.7).
+func (id ID) Time() time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(append([]byte{0, 0}, id[:6]...))))
 }
 
 // String returns the text form: 26 characters of 0-9 and a-v.

@@ -158,6 +158,11 @@ func (i Identifier) Base() Identifier {
 	return Identifier{Type: i.Type, Value: strings.TrimPrefix(i.Value, wildcardPrefix)}
 }
 
+// Wildcard returns the identifier that stands for all names below i.
+func (i Identifier) Wildcard() Identifier {
+	return Identifier{Type: i.Type, Value: wildcardPrefix + i.Value}
+}
+
 // String returns the value: its form tells the type.
 func (i Identifier) String() string { return i.Value }
 

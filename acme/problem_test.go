@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -99,5 +100,14 @@ func TestAnIDHasOneTextForm(t *testing.T) {
 	}
 	if next := acme.NewID(); next.String() < id.String() {
 		t.Errorf("%s made after %s stands before it", next, id)
+	}
+}
+
+func TestAnIDTellsWhenItWasMade(t *testing.T) {
+	t.Parallel()
+	before := time.Now().Truncate(time.Millisecond)
+	at := acme.NewID().Time()
+	if at.Before(before) || at.After(time.Now()) {
+		t.Errorf("an ID that was made now tells %s", at)
 	}
 }

@@ -43,6 +43,7 @@ type Directory struct {
 	RenewalInfo string `json:"renewalInfo"`
 	Meta        struct {
 		TermsOfService          string            `json:"termsOfService"`
+		CAAIdentities           []string          `json:"caaIdentities"`
 		ExternalAccountRequired bool              `json:"externalAccountRequired"`
 		Profiles                map[string]string `json:"profiles"`
 	} `json:"meta"`

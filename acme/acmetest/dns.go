@@ -34,6 +34,7 @@ type dnsName struct {
 	// asked counts the queries of each type, to tell which answer is due.
 	asked map[uint16]int
 	texts []string
+	caa   []dns.RR
 	cname string
 	rcode int
 	// silent names are not answered; truncated ones only by TCP.
@@ -124,6 +125,20 @@ func (d *DNS) SetDefaultA(addresses ...netip.Addr) {
 // zone files (RFC 1035 §5.1).
 func (d *DNS) SetTXT(name string, values ...string) {
 	d.update(name, func(n *dnsName) { n.texts = values })
+}
+
+// SetCAA gives a name CAA records, each as a zone file has it behind the type, such
+// as `0 issue "ca.example"` (RFC 8659 §4.1.1). It panics where one is not.
+func (d *DNS) SetCAA(name string, records ...string) {
+	var parsed []dns.RR
+	for _, r := range records {
+		rr, err := dns.NewRR(dns.CanonicalName(name) + " 0 IN CAA " + r)
+		if err != nil {
+			panic(fmt.Sprintf("acmetest: %q is not a CAA record: %v", r, err))
+		}
+		parsed = append(parsed, rr)
+	}
+	d.update(name, func(n *dnsName) { n.caa = parsed })
 }
 
 // SetCNAME makes a name an alias. Answers have the records of the target, as
@@ -233,7 +248,10 @@ func (d *DNS) reply(query *dns.Msg, udp bool) *dns.Msg {
 
 // records returns the records of a type that a name has.
 func (d *DNS) records(name string, qtype uint16, known *dnsName) []dns.RR {
-	if qtype == dns.TypeTXT {
+	switch qtype {
+	case dns.TypeCAA:
+		return known.caa
+	case dns.TypeTXT:
 		var records []dns.RR
 		for _, text := range known.texts {
 			records = append(records, &dns.TXT{Hdr: dnsHeader(name, qtype), Txt: dnsStrings(text)})

@@ -86,6 +86,29 @@ func (m *Memory) ValidAuthorizations(ctx context.Context, account acme.ID, ident
 	return held, nil
 }
 
+// OrderAuthorizations returns an order of an account with its authorizations.
+func (m *Memory) OrderAuthorizations(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, []*acme.Authorization, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.accept(by); err != nil {
+		return nil, nil, err
+	}
+	o, found := m.orders[order]
+	if !found || o.AccountID != by.Account {
+		return nil, nil, notFound("order", order)
+	}
+	var authorizations []*acme.Authorization
+	for _, id := range o.Authorizations {
+		if a := m.authorizations[id]; a != nil {
+			authorizations = append(authorizations, cloneAuthorization(&a.Authorization))
+		}
+	}
+	return cloneOrder(&o.Order), authorizations, nil
+}
+
 // DeactivateAuthorization gives up a pending or valid authorization that has not
 // expired; the unfinished orders that need it become invalid.
 func (m *Memory) DeactivateAuthorization(ctx context.Context, account, authorization acme.ID) (*acme.Authorization, error) {

@@ -97,6 +97,8 @@ func rfcSections() []rfcSection {
 		{"RFC 8555 §8.4", rfcDNS01},
 		{"RFC 8737 §3", rfcTLSALPN01},
 		{"RFC 8738", rfcAddresses},
+		{"RFC 8659", rfcCAA},
+		{"RFC 8657", rfcCAAParameters},
 		{"RFC 9773 §4", rfcRenewalInfo},
 		{"RFC 9773 §5", rfcReplaces},
 		{"draft-ietf-acme-profiles", rfcProfiles},

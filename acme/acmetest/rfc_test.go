@@ -19,19 +19,21 @@ var known = map[string]string{
 
 func TestTheServerKeepsTheRFCs(t *testing.T) {
 	t.Parallel()
-	memory := acmetest.NewMemory()
+	memory, listener := acmetest.NewMemory(), acmetest.Listen(t)
 	dns, http01, tlsALPN01 := acmetest.StartDNS(t), acmetest.StartHTTP01(t), acmetest.StartTLSALPN01(t)
 	dns.SetDefaultA(netip.MustParseAddr("127.0.0.1"))
 	worker, err := validation.New(validation.Config{
 		Queue: memory, Resolvers: []string{dns.Address()}, HTTP01Port: http01.Port(), TLSALPN01Port: tlsALPN01.Port(),
-		Networks: validation.Networks{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Networks:      validation.Networks{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		CAAIdentities: []string{"ca.example"}, AccountURLs: []string{"https://" + listener.Addr().String() + server.AccountPath},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() { _ = worker.Run(t.Context()) }()
-	s := acmetest.StartServer(t, memory, server.Config{
-		Validator: worker, AuthorizationReuse: time.Hour, Meta: server.Meta{TermsOfService: "https://ca.example/terms"},
+	s := acmetest.StartServerAt(t, listener, memory, server.Config{
+		Validator: worker, CAA: worker, AuthorizationReuse: time.Hour,
+		Meta:             server.Meta{TermsOfService: "https://ca.example/terms", CAAIdentities: []string{"ca.example"}},
 		ExternalAccounts: server.ExternalAccounts{Keys: map[string][]byte{"tenant": []byte("a key of thirty-two octets......")}},
 	})
 	acmetest.TestRFC(t, &acmetest.Target{

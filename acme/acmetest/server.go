@@ -3,6 +3,8 @@ package acmetest
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -50,7 +52,24 @@ func NewAuthority(t testing.TB) *issuance.Authority {
 // listener's URL, and trust in every account where there is no validator.
 func StartServer(t testing.TB, store Store, c server.Config) *Server {
 	t.Helper()
-	s := &Server{Server: httptest.NewUnstartedServer(nil)}
+	return StartServerAt(t, Listen(t), store, c)
+}
+
+// Listen returns a listener on a free port of 127.0.0.1, for a server whose URL
+// something must know before it runs.
+func Listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// StartServerAt is [StartServer] with a listener, which ends with the test.
+func StartServerAt(t testing.TB, l net.Listener, store Store, c server.Config) *Server {
+	t.Helper()
+	s := &Server{Server: &httptest.Server{Listener: l, Config: &http.Server{ReadHeaderTimeout: time.Minute}}}
 	c.Store = store
 	if c.Issuer == nil {
 		s.Authority = NewAuthority(t)

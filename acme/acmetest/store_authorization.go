@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
@@ -17,6 +19,32 @@ const (
 func unavailableHost() *acme.Problem { return acme.Problemf(acme.Connection, "192.0.2.1: refused") }
 
 var authorizationTests = []storeTest{
+	{"an order is read with its authorizations, and how they were proved", func(t *testing.T, s Store) {
+		a := addAccount(t, s)
+		o, made := NewOrder(a.ID, "a.test", "b.test")
+		add(t, s, o, made)
+		add2(t, s)(NewOrder(a.ID, "c.test"))
+		c, err := s.RecordValidation(t.Context(), startedOf(t, s, made[0], lease), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order, authorizations, err := s.OrderAuthorizations(t.Context(), By(a.ID), o.ID)
+		if err != nil || order.ID != o.ID || len(authorizations) != 2 {
+			t.Fatalf("order %+v with %d authorizations, error %v", order, len(authorizations), err)
+		}
+		for _, got := range authorizations {
+			if diff := cmp.Diff(mustAuthorization(t, s, a.ID, got.ID), got); diff != "" {
+				t.Errorf("authorization (-read by itself +with its order):\n%s", diff)
+			}
+			if proved := got.Proved(); (proved != nil) != (got.ID == made[0].ID) || (proved != nil && *proved != c) {
+				t.Errorf("%s was proved by %+v", got.Identifier, proved)
+			}
+		}
+		for _, ask := range [][2]acme.ID{{addAccount(t, s).ID, o.ID}, {a.ID, acme.NewID()}} {
+			_, _, err := s.OrderAuthorizations(t.Context(), By(ask[0]), ask[1])
+			wantError(t, err, acme.ErrNotFound)
+		}
+	}},
 	{"a pending authorization is deactivated, and its order becomes invalid", func(t *testing.T, s Store) {
 		a := addAccount(t, s)
 		o, made := NewOrder(a.ID, "a.test", "b.test")

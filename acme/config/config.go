@@ -148,9 +148,11 @@ const (
 
 // Directory is the meta object of the directory.
 type Directory struct {
-	TermsOfService string   `json:"termsOfService,omitempty"`
-	Website        string   `json:"website,omitempty"`
-	CAAIdentities  []string `json:"caaIdentities,omitempty"`
+	TermsOfService string `json:"termsOfService,omitempty"`
+	Website        string `json:"website,omitempty"`
+	// CAAIdentities are the domain names that the authority goes by in CAA records.
+	// Where there are any, CAA records are obeyed (RFC 8659, RFC 8657).
+	CAAIdentities []string `json:"caaIdentities,omitempty"`
 	// RateLimits is a URL where the limits are explained, which the problems of
 	// those who meet one link to; it is not shown in the directory.
 	RateLimits string `json:"rateLimits,omitempty"`

@@ -79,6 +79,41 @@ func (s *Store) Authorization(ctx context.Context, by *acme.Proof, authorization
 	return a, nil
 }
 
+// OrderAuthorizations returns an order of an account with those of its
+// authorizations that are kept. One round trip.
+func (s *Store) OrderAuthorizations(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, []*acme.Authorization, error) {
+	b, o, found := reading(by), new(acme.Order), false
+	var authorizations []*acme.Authorization
+	b.Queue(`SELECT `+orderColumns+` FROM orders o WHERE id = $1 AND account_id = $2`, uuidOf(order), uuidOf(by.Account)).
+		QueryRow(optional(&found, func(row pgx.Row) error { return scanOrder(row, o) }))
+	b.Queue(`
+		SELECT `+authorizationColumns+` FROM authorizations a
+		WHERE a.account_id = $2 AND a.id = ANY ((SELECT authorization_ids FROM orders WHERE id = $1 AND account_id = $2)::uuid[])`,
+		uuidOf(order), uuidOf(by.Account)).
+		Query(collectAuthorizations(&authorizations))
+	if err := s.sendBy(ctx, "read order with authorizations", by, b); err != nil {
+		return nil, nil, err
+	}
+	if !found {
+		return nil, nil, notFound("order", order)
+	}
+	return o, authorizations, nil
+}
+
+// collectAuthorizations returns a reader of rows of authorizationColumns.
+func collectAuthorizations(into *[]*acme.Authorization) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		for rows.Next() {
+			a := new(acme.Authorization)
+			if err := scanAuthorization(rows, a); err != nil {
+				return err
+			}
+			*into = append(*into, a)
+		}
+		return rows.Err()
+	}
+}
+
 // CreateAuthorization adds a pre-authorization of a valid account (RFC 8555
 // §7.4.1). One round trip; the commit waits for the disk.
 func (s *Store) CreateAuthorization(ctx context.Context, a *acme.Authorization) error {
@@ -128,16 +163,7 @@ func (s *Store) ValidAuthorizations(ctx context.Context, account acme.ID, identi
 				AND wildcard = wanted.wildcard AND created_at >= $5 AND expires_at > $6
 			ORDER BY expires_at DESC LIMIT 1) a`,
 		uuidOf(account), types, values, wildcards, madeAfter, lastUntil).
-		Query(func(rows pgx.Rows) error {
-			for rows.Next() {
-				a := new(acme.Authorization)
-				if err := scanAuthorization(rows, a); err != nil {
-					return err
-				}
-				held = append(held, a)
-			}
-			return rows.Err()
-		})
+		Query(collectAuthorizations(&held))
 	if err := s.send(ctx, "read valid authorizations", b); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,8 @@ import (
 )
 
 // finalize issues the certificate of an order (RFC 8555 §7.4). Two round trips,
-// one commit: the certificate and the order's new state are one transaction.
+// one commit: the certificate and the order's new state are one transaction. One
+// round trip more, and lookups of CAA records, where what was found of them may be old.
 func (s *Server) finalize(r *request) (*response, error) {
 	id, err := r.id()
 	if err != nil {
@@ -30,6 +31,9 @@ func (s *Server) finalize(r *request) (*response, error) {
 	}
 	key, err := requestKey(der)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.recheckCAA(r, id); err != nil {
 		return nil, err
 	}
 	order, err := s.config.Store.FinalizeOrder(r.ctx, r.proof, acme.Finalization{OrderID: id, Key: key},

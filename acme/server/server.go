@@ -35,6 +35,8 @@ type Config struct {
 	Nonces    Nonces
 	Issuer    Issuer
 	Validator Validator
+	// CAA is asked again about proofs that are old; default not.
+	CAA CAAChecker
 	// Limits tells what requests owe; default nothing.
 	Limits Limits
 	// Flood guards against floods; default not.
@@ -80,7 +82,8 @@ type Config struct {
 type Meta struct {
 	TermsOfService string
 	Website        string
-	CAAIdentities  []string
+	// CAAIdentities are shown where CAA records are obeyed: [Config] has CAA then.
+	CAAIdentities []string
 	// RateLimits is where the limits are explained, for whoever meets one; it is
 	// not in the directory, but linked from problems of type rateLimited.
 	RateLimits string
@@ -123,6 +126,9 @@ type route struct {
 	provable bool
 }
 
+// AccountPath is what stands between a base URL and an account's ID in its URL.
+const AccountPath = "/account/"
+
 // The paths of the resources. Links are made from the same constants.
 const (
 	directoryPath  = "/directory"
@@ -133,7 +139,7 @@ const (
 	keyChangePath  = "/key-change"
 	revokeCertPath = "/revoke-cert"
 	renewalPath    = "/renewal-info"
-	accountPath    = "/account/"
+	accountPath    = AccountPath
 	orderPath      = "/order/"
 	ordersSuffix   = "/orders"
 	finalizeSuffix = "/finalize"

@@ -94,6 +94,9 @@ type AuthorizationStore interface {
 	// for each, the one that lasts longest.
 	ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time) ([]*acme.Authorization, error)
 	Authorization(ctx context.Context, by *acme.Proof, authorization acme.ID) (*acme.Authorization, error)
+	// OrderAuthorizations returns an order of an account with those of its
+	// authorizations that are kept.
+	OrderAuthorizations(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, []*acme.Authorization, error)
 	// StartValidation takes a challenge of a pending authorization from pending to
 	// processing and leases the validation to the caller for the given time. Where
 	// the challenge is past pending it returns the authorization as it is and no
@@ -156,6 +159,15 @@ type Validator interface {
 	// its result until ctx ends; the work goes on after that. It reports false
 	// where there is no result yet.
 	Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool)
+}
+
+// CAAChecker reads CAA records (acme/validation), which each proof of control was
+// held against when it was made.
+type CAAChecker interface {
+	// CheckCAA returns why the records forbid, now, that a certificate is issued for
+	// an identifier to an account that proved control of it by a challenge type, ""
+	// for one that is trusted without; nil where they do not.
+	CheckCAA(ctx context.Context, account acme.ID, identifier acme.Identifier, t acme.ChallengeType) *acme.Problem
 }
 
 // Issuer makes certificates (acme/issuance).

@@ -9,6 +9,8 @@
 //     very address: names are resolved once for each connection, by this package;
 //   - nothing a peer does costs more than one attempt's time (10 seconds) and a
 //     few kilobytes;
+//   - where the authority has a name, CAA records are held against every proof
+//     (RFC 8659, RFC 8657), and a lookup of them that has no answer forbids;
 //   - a [acme.Problem] says what was found, and repeats of what peers sent only a
 //     bounded and escaped part.
 //

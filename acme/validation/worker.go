@@ -69,6 +69,12 @@ type Config struct {
 	// HTTP01Port and TLSALPN01Port are where responders are dialled, and where
 	// redirects to http and https may lead; defaults 80 and 443.
 	HTTP01Port, TLSALPN01Port int
+	// CAAIdentities are the domain names that this authority goes by in CAA records,
+	// in lower case; without any, no CAA record is looked at.
+	CAAIdentities []string
+	// AccountURLs are what an account's ID is appended to for its URLs, the canonical
+	// one first: DNS records name accounts by them.
+	AccountURLs []string
 	// Limits tells what a failure takes; default nothing.
 	Limits Limits
 	// Concurrency bounds how many attempts are made at once; default 64.
@@ -121,6 +127,7 @@ type Worker struct {
 	queue   Queue
 	limits  Limits // may be nil
 	methods map[acme.ChallengeType]method
+	caa     *caa
 	timeout time.Duration
 	grace   time.Duration
 	log     *slog.Logger
@@ -158,6 +165,7 @@ func New(config Config) (*Worker, error) {
 	w := &Worker{
 		queue: c.Queue, limits: c.Limits, timeout: c.Timeout, grace: c.Grace, log: c.Logger, metrics: metrics,
 		slots: &slots{free: c.Concurrency}, wake: make(chan struct{}, 1),
+		caa: &caa{resolver: resolver, identities: c.CAAIdentities, accounts: c.AccountURLs},
 		methods: map[acme.ChallengeType]method{
 			acme.HTTP01:    &http01{dialer: dialer, httpPort: c.HTTP01Port, httpsPort: c.TLSALPN01Port, timeout: c.Timeout / 2},
 			acme.DNS01:     &dns01{resolver: resolver},
@@ -293,7 +301,20 @@ func (w *Worker) run(v *acme.Validation) {
 	w.settle(v, f, time.Since(start))
 }
 
-// attempt asks the method. A panic in it is a failure like others, so that a
+// CheckCAA returns why the CAA records of a domain forbid, now, that a certificate
+// is issued for it to an account that proved control by a challenge type ("" for
+// one that is trusted without); nil where they do not, and where this authority
+// goes by no name. It is for proofs that are old: each new one is checked.
+func (w *Worker) CheckCAA(ctx context.Context, account acme.ID, identifier acme.Identifier, t acme.ChallengeType) *acme.Problem {
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	if f := w.caa.check(ctx, identifier, account, t); f != nil {
+		return f.problem
+	}
+	return nil
+}
+
+// attempt asks the method, and then the CAA records. A panic in it is a failure like others, so that a
 // validation which always panics comes to an end.
 func (w *Worker) attempt(m method, v *acme.Validation) (f *failure) {
 	defer func() {
@@ -304,7 +325,10 @@ func (w *Worker) attempt(m method, v *acme.Validation) (f *failure) {
 	}()
 	ctx, cancel := context.WithTimeout(w.base, w.timeout)
 	defer cancel()
-	return m.prove(ctx, v)
+	if f := m.prove(ctx, v); f != nil {
+		return f
+	}
+	return w.caa.check(ctx, v.Named(), v.AccountID, v.Type)
 }
 
 // settle brings the outcome of an attempt to the queue.

@@ -32,6 +32,7 @@ type devFlags struct {
 	dnsServer     string
 	external      server.ExternalAccounts
 	allowLoopback bool
+	caaIdentities []string
 	caOut         string
 	limits        bool
 }
@@ -49,6 +50,10 @@ func dev(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	flags.Func("external-account", "an external account, as `KID:BASE64URLKEY`; may be repeated", f.addExternalAccount)
 	flags.BoolVar(&f.external.Required, "require-external-account", false, "refuse accounts without an external account binding")
 	flags.BoolVar(&f.allowLoopback, "allow-loopback", false, "let validators dial addresses of this host")
+	flags.Func("caa-identity", "a `domain` that the authority goes by in CAA records, which are then checked; may be repeated", func(domain string) error {
+		f.caaIdentities = append(f.caaIdentities, domain)
+		return nil
+	})
 	flags.StringVar(&f.caOut, "ca-out", "", "the `file` to write the root certificate to, in PEM")
 	flags.BoolVar(&f.limits, "rate-limits", false, "enforce the limits that a cluster's server has by default")
 	if err := parse(flags, args); err != nil {
@@ -127,6 +132,7 @@ func (f *devFlags) config(at netip.AddrPort) (*config.Config, error) {
 		// Files of an authority that is made here, for the checks of a configuration only.
 		CertificateAuthority: config.CertificateAuthority{CertificateFile: "-", KeyFile: "-", RootsFile: "-"},
 		Database:             &config.Database{URLFile: "-"},
+		Directory:            config.Directory{CAAIdentities: f.caaIdentities},
 	}
 	for _, h := range hosts {
 		c.URLs = append(c.URLs, "https://"+net.JoinHostPort(h, fmt.Sprint(at.Port())))

@@ -214,6 +214,10 @@ func (s *service) worker() (*validation.Worker, error) {
 	c := validation.Config{
 		Queue: s.store, Resolvers: v.Resolvers, Networks: networks,
 		HTTP01Port: v.HTTP01Port, TLSALPN01Port: v.TLSALPN01Port, Logger: s.log, Registerer: s.registry,
+		CAAIdentities: s.config.Directory.CAAIdentities,
+	}
+	for _, base := range s.config.URLs {
+		c.AccountURLs = append(c.AccountURLs, base+server.AccountPath)
 	}
 	if s.limiter != nil {
 		c.Limits = s.limiter
@@ -270,6 +274,9 @@ func (s *service) server(authority *issuance.Authority, sealer *nonce.Sealer, wo
 	var err error
 	if c.Names, err = namesOf(s.config.Identifiers); err != nil {
 		return nil, err
+	}
+	if len(s.config.Directory.CAAIdentities) > 0 {
+		c.CAA = worker
 	}
 	if s.limiter != nil {
 		c.Limits, c.Flood = s.limiter, ratelimit.NewFlood(s.limiter)

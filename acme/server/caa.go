@@ -1,0 +1,90 @@
+package server
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+const (
+	// caaLasts is how long what CAA records said may be relied on, as the Baseline
+	// Requirements of the CA/Browser Forum (§4.2.2.1) have it; RFC 8659 leaves it to
+	// the authority.
+	caaLasts = 8 * time.Hour
+	// caaAtOnce bounds how many names' records are looked up at once.
+	caaAtOnce = 10
+)
+
+// recheckCAA reads the CAA records of an order's names again where they were read
+// too long ago: as a proof of control is held against them when it is made, that
+// is when. Where all proofs of an order are its own and it is young, nothing is
+// asked, not even the store. It is done before the order is locked: a slow DNS
+// must not hold a connection to the database.
+func (s *Server) recheckCAA(r *request, id acme.ID) error {
+	own := !s.config.Trusted && s.config.AuthorizationReuse == 0
+	now := s.config.Now()
+	if s.config.CAA == nil || (own && now.Sub(id.Time()) < caaLasts) {
+		return nil
+	}
+	order, authorizations, err := s.config.Store.OrderAuthorizations(r.ctx, r.proof, id)
+	if err != nil || order.Status != acme.OrderReady {
+		return err // what is wrong with the order is for FinalizeOrder to say
+	}
+	var stale []*acme.Challenge
+	var names []acme.Identifier
+	for _, name := range order.Identifiers {
+		proof := proofOf(name, authorizations)
+		if proof.ValidatedAt.Before(now.Add(-caaLasts)) {
+			names, stale = append(names, name), append(stale, proof)
+		}
+	}
+	return refusedByCAA(s.checkCAA(r, names, stale))
+}
+
+// proofOf returns the challenge by which control of a name was proved; a zero one
+// where it was not, or nobody knows any more.
+func proofOf(name acme.Identifier, authorizations []*acme.Authorization) *acme.Challenge {
+	i := slices.IndexFunc(authorizations, func(a *acme.Authorization) bool { return a.Named() == name })
+	if i >= 0 {
+		if c := authorizations[i].Proved(); c != nil {
+			return c
+		}
+	}
+	return new(acme.Challenge)
+}
+
+// checkCAA asks for the records of names, of which each was proved by a challenge,
+// and returns what forbids issuance.
+func (s *Server) checkCAA(r *request, names []acme.Identifier, proofs []*acme.Challenge) []*acme.Problem {
+	found := make([]*acme.Problem, len(names))
+	slots := make(chan struct{}, caaAtOnce)
+	var wait sync.WaitGroup
+	for i, name := range names {
+		slots <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-slots }()
+			if found[i] = s.config.CAA.CheckCAA(r.ctx, r.proof.Account, name, proofs[i].Type); found[i] != nil {
+				found[i].Identifier = &names[i]
+			}
+		})
+	}
+	wait.Wait()
+	return slices.DeleteFunc(found, func(p *acme.Problem) bool { return p == nil })
+}
+
+// refusedByCAA returns the one problem, or one with all of them as subproblems
+// (RFC 8555 §6.7.1). The order stays ready: a record can be corrected.
+func refusedByCAA(problems []*acme.Problem) error {
+	switch len(problems) {
+	case 0:
+		return nil
+	case 1:
+		problems[0].Identifier = nil // which only a subproblem may carry
+		return problems[0]
+	}
+	p := acme.Problemf(acme.CAA, "CAA forbids issuance for %d of the names; the subproblems say why", len(problems))
+	p.Subproblems = problems
+	return p
+}
