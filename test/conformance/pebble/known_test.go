@@ -86,6 +86,17 @@ var differences = map[string][]string{
 		"an inner JWS with a nonce is refused",
 		"a key change that was refused changes nothing",
 	},
+	"caaIdentities are shown, and CAA records not looked at": {
+		"a domain whose CAA names another authority is not issued for, which is a problem of type caa (RFC 8555 §6.7)",
+		"a domain whose CAA names nobody is not issued for (§4.2)",
+		"a domain whose CAA is malformed is not issued for (§4.2)",
+		"a critical property that is not known forbids issuance (§4.1)",
+		"a wildcard is not issued for where issuewild forbids (§4.3)",
+		"the records of the closest domain above count (§3)",
+		"a domain whose CAA cannot be looked up is not issued for (§3)",
+		"accounturi forbids every other account (§3)",
+		"validationmethods forbids every other challenge type (§4)",
+	},
 	"a replaces that cannot be is answered with 500": {
 		"a certificate of other names is not replaced",
 		"an order that was refused replaces nothing",
