@@ -14,18 +14,28 @@ const (
 	HTTP01    ChallengeType = "http-01"     // RFC 8555 §8.3
 	DNS01     ChallengeType = "dns-01"      // RFC 8555 §8.4
 	TLSALPN01 ChallengeType = "tls-alpn-01" // RFC 8737, RFC 8738
+	// DNSAccount01 is of draft-ietf-acme-dns-account-label-03.
+	DNSAccount01 ChallengeType = "dns-account-01"
+	// DNSPersist01 is of draft-ietf-acme-dns-persist-02.
+	DNSPersist01 ChallengeType = "dns-persist-01"
 )
 
 // ChallengeTypes lists the challenge types in the order in which they are offered.
-var ChallengeTypes = []ChallengeType{HTTP01, DNS01, TLSALPN01}
+var ChallengeTypes = []ChallengeType{HTTP01, DNS01, TLSALPN01, DNSAccount01, DNSPersist01}
+
+// DefaultChallenges lists those that are offered where nobody chose: not the types
+// of drafts, which may still change.
+var DefaultChallenges = []ChallengeType{HTTP01, DNS01, TLSALPN01}
 
 // Proves reports whether a challenge of type t can prove control of id: a
 // wildcard only by DNS (RFC 8555 §8.4), an address never by it (RFC 8738 §7).
 func (t ChallengeType) Proves(id Identifier) bool {
-	if t == DNS01 {
+	switch t {
+	case DNS01, DNSAccount01, DNSPersist01:
 		return id.Type == DNS
+	default:
+		return !id.IsWildcard()
 	}
-	return !id.IsWildcard()
 }
 
 // ChallengeStatus is a status of RFC 8555 §7.1.6.
@@ -72,6 +82,8 @@ type Validation struct {
 	AccountID       ID
 	// Thumbprint is that of the account's key, for the key authorization.
 	Thumbprint Thumbprint
+	// FormerKeys are those of the keys that the account had before, the last first.
+	FormerKeys []Thumbprint
 	Identifier Identifier
 	Wildcard   bool
 	Type       ChallengeType
@@ -80,6 +92,9 @@ type Validation struct {
 	Attempt int
 	// Lease is the holder's mark: a result is only taken from whoever has it.
 	Lease ID
+	// Until is set by a proof that must not be relied on after a time; neither the
+	// authorization nor its order lasts longer.
+	Until time.Time
 }
 
 // Named returns the identifier as the order names it: with the wildcard prefix, if

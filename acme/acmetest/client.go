@@ -46,6 +46,8 @@ type Directory struct {
 		CAAIdentities           []string          `json:"caaIdentities"`
 		ExternalAccountRequired bool              `json:"externalAccountRequired"`
 		Profiles                map[string]string `json:"profiles"`
+		IssuerDomainNames       []string          `json:"issuerDomainNames"`
+		AccountHashPrefix       string            `json:"accountHashPrefix"`
 	} `json:"meta"`
 }
 
@@ -205,6 +207,8 @@ type Challenge struct {
 	Status acme.ChallengeStatus `json:"status"`
 	Token  string               `json:"token"`
 	Error  *acme.Problem        `json:"error"`
+	// IssuerDomainNames are what a record of dns-persist-01 may name.
+	IssuerDomainNames []string `json:"issuerDomainNames"`
 }
 
 // NewAccount makes or finds the account of the key and remembers its URL.

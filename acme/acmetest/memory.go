@@ -30,6 +30,7 @@ const (
 type Memory struct {
 	mu             sync.Mutex
 	accounts       map[acme.ID]*acme.Account
+	formerKeys     map[acme.ID][]acme.Thumbprint // of an account, the last first
 	orders         map[acme.ID]*memoryOrder
 	authorizations map[acme.ID]*memoryAuthorization
 	certificates   map[acme.ID]*acme.Certificate
@@ -73,6 +74,7 @@ type memoryKey struct {
 func NewMemory() *Memory {
 	return &Memory{
 		accounts:       map[acme.ID]*acme.Account{},
+		formerKeys:     map[acme.ID][]acme.Thumbprint{},
 		orders:         map[acme.ID]*memoryOrder{},
 		authorizations: map[acme.ID]*memoryAuthorization{},
 		certificates:   map[acme.ID]*acme.Certificate{},

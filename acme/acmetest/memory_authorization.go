@@ -183,7 +183,7 @@ func (m *Memory) lease(a *memoryAuthorization, mark acme.ID, lease time.Duration
 	a.attempts++
 	v := &acme.Validation{
 		AuthorizationID: a.ID, AccountID: a.AccountID, Identifier: a.Identifier, Wildcard: a.Wildcard,
-		Type: a.attempted, Token: a.Token, Attempt: a.attempts, Lease: mark,
+		Type: a.attempted, Token: a.Token, Attempt: a.attempts, Lease: mark, FormerKeys: slices.Clone(m.formerKeys[a.AccountID]),
 	}
 	if holder := m.accounts[a.AccountID]; holder != nil {
 		v.Thumbprint, _ = acme.ThumbprintOf(holder.Key) // CreateAccount did it before

@@ -115,6 +115,7 @@ func (m *Memory) ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbp
 	if _, err := m.spend(spends, account); err != nil {
 		return nil, err
 	}
+	m.formerKeys[account] = append([]acme.Thumbprint{old}, m.formerKeys[account]...)
 	a.Key = key
 	return cloneAccount(a), nil
 }

@@ -53,11 +53,23 @@ func (m *Memory) RecordValidation(ctx context.Context, v *acme.Validation, probl
 	c.Error, a.lease, a.dueAt = storedProblem(problem), acme.ID{}, time.Time{}
 	if problem == nil {
 		a.Status, c.Status, c.ValidatedAt = acme.AuthorizationValid, acme.ChallengeValid, stored(time.Now())
+		m.shorten(a, v.Until)
 	} else {
 		a.Status, c.Status = acme.AuthorizationInvalid, acme.ChallengeInvalid
 	}
 	m.settle(m.orders[a.OrderID], problem)
 	return *c, nil
+}
+
+// shorten has an authorization end with its proof, and the order with it.
+func (m *Memory) shorten(a *memoryAuthorization, until time.Time) {
+	if until.IsZero() || !until.Before(a.ExpiresAt) {
+		return
+	}
+	a.ExpiresAt = stored(until)
+	if o := m.orders[a.OrderID]; o != nil && o.Status == acme.OrderPending && until.Before(o.ExpiresAt) {
+		o.ExpiresAt = stored(until)
+	}
 }
 
 // settle takes a pending order to ready, once all its authorizations are valid, or

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
 // Target is an ACME server that [TestRFC] tests, and what the suite may ask of it.
@@ -30,6 +32,9 @@ type Target struct {
 	HTTP01    *HTTP01
 	TLSALPN01 *TLSALPN01
 	DNS       *DNS
+	// Challenges lists the challenge types of drafts that the server offers, of which
+	// there are dns-account-01 and dns-persist-01. Checks of others are left out.
+	Challenges []acme.ChallengeType
 	// Address is an IP address by which the server reaches the responders; default
 	// 127.0.0.1.
 	Address string
@@ -99,6 +104,8 @@ func rfcSections() []rfcSection {
 		{"RFC 8738", rfcAddresses},
 		{"RFC 8659", rfcCAA},
 		{"RFC 8657", rfcCAAParameters},
+		{"draft-ietf-acme-dns-account-label", rfcDNSAccount01},
+		{"draft-ietf-acme-dns-persist", rfcDNSPersist01},
 		{"RFC 9773 §4", rfcRenewalInfo},
 		{"RFC 9773 §5", rfcReplaces},
 		{"draft-ietf-acme-profiles", rfcProfiles},

@@ -254,9 +254,14 @@ func (r *rfcRun) poll(doing string, done func() bool) {
 
 // keyAuthorization returns that of a challenge and the account of c.
 func keyAuthorization(r *rfcRun, c *Client, ch Challenge) string {
-	thumbprint, err := acme.ThumbprintOf(&jose.JSONWebKey{Key: c.Key.Public()})
+	thumbprint, err := thumbprintOf(c)
 	r.setUp("thumbprint", err)
 	return acme.KeyAuthorization(ch.Token, thumbprint)
+}
+
+// thumbprintOf returns the thumbprint of a client's key.
+func thumbprintOf(c *Client) (acme.Thumbprint, error) {
+	return acme.ThumbprintOf(&jose.JSONWebKey{Key: c.Key.Public()})
 }
 
 // rfcIssued is a certificate with what it was made of.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -314,6 +315,49 @@ var leaseTests = []storeTest{
 		}
 		if len(holders) != 40 {
 			t.Errorf("claimed %d; want 40", len(holders))
+		}
+	}},
+	{"a proof that ends early has its authorization and the order end with it", func(t *testing.T, s Store) {
+		account := addAccount(t, s)
+		o, made := NewOrder(account.ID, "a.test", "b.test")
+		add(t, s, o, made)
+		until := now().Add(20 * time.Minute).Truncate(time.Second)
+		for i, end := range []time.Time{until, o.ExpiresAt.Add(time.Hour)} {
+			v := startedOf(t, s, made[i], lease)
+			v.Until = end
+			if _, err := s.RecordValidation(t.Context(), v, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, want := range []time.Time{until, made[1].ExpiresAt} {
+			if got := mustAuthorization(t, s, account.ID, made[i].ID); !got.ExpiresAt.Equal(want) {
+				t.Errorf("authorization %d expires at %s, want %s", i, got.ExpiresAt, want)
+			}
+		}
+		if got := mustOrder(t, s, o); got.Status != acme.OrderReady || !got.ExpiresAt.Equal(until) {
+			t.Errorf("order is %s until %s; want it ready until %s", got.Status, got.ExpiresAt, until)
+		}
+	}},
+	{"a validation has the keys that the account had before, the last first", func(t *testing.T, s Store) {
+		account := addAccount(t, s)
+		var had []acme.Thumbprint
+		for range 2 {
+			old, err := acme.ThumbprintOf(account.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			had = append([]acme.Thumbprint{old}, had...)
+			if account, err = s.ChangeKey(t.Context(), account.ID, old, &jose.JSONWebKey{Key: NewKey(t).Public()}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o, made := NewOrder(account.ID, "a.test")
+		add(t, s, o, made)
+		v := startedOf(t, s, made[0], ranOut)
+		for _, got := range []*acme.Validation{v, claimOne(t, s)} {
+			if diff := cmp.Diff(had, got.FormerKeys); diff != "" {
+				t.Errorf("keys (-had +got):\n%s", diff)
+			}
 		}
 	}},
 	{"a result for no authorization, or without a lease, is refused", func(t *testing.T, s Store) {

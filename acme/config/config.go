@@ -101,7 +101,9 @@ const (
 // Validation tells how control of an identifier is proved.
 type Validation struct {
 	Mode ValidationMode `json:"mode,omitempty"`
-	// Challenges lists the challenge types offered; default all.
+	// Challenges lists the challenge types offered, of acme.ChallengeTypes; default
+	// http-01, dns-01 and tls-alpn-01. dns-persist-01 needs directory.caaIdentities,
+	// at most ten: its records name the authority.
 	Challenges []string `json:"challenges,omitempty"`
 	// Resolvers are DNS servers (host:port or host); default those of /etc/resolv.conf.
 	Resolvers []string `json:"resolvers,omitempty"`

@@ -19,7 +19,7 @@ func (c *Config) SetDefaults() {
 	setDefault(&c.CertificateAuthority.Lint, LintOff)
 	setDefault(&c.Validation.Mode, Challenge)
 	if len(c.Validation.Challenges) == 0 {
-		for _, t := range acme.ChallengeTypes {
+		for _, t := range acme.DefaultChallenges {
 			c.Validation.Challenges = append(c.Validation.Challenges, string(t))
 		}
 	}

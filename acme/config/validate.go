@@ -31,6 +31,10 @@ func (f *faults) add(path, format string, args ...any) {
 	*f = append(*f, &FieldError{Field: path, Problem: fmt.Sprintf(format, args...)})
 }
 
+// maxIssuerNames bounds the names of an authority that a challenge of dns-persist-01
+// has (draft-ietf-acme-dns-persist-02 §3.1).
+const maxIssuerNames = 10
+
 // Validate returns every fault of a Config whose defaults are set, each a
 // [*FieldError], joined; nil where it can be served.
 func (c *Config) Validate() error {
@@ -48,6 +52,9 @@ func (c *Config) Validate() error {
 	c.ExternalAccounts.validate(&f)
 	validateProfiles(&f, c.Profiles)
 	c.Directory.validate(&f)
+	if n := len(c.Directory.CAAIdentities); slices.Contains(c.Validation.Challenges, string(acme.DNSPersist01)) && (n == 0 || n > maxIssuerNames) {
+		f.add("directory.caaIdentities", "has %d names: with the challenge dns-persist-01 write 1 to %d, of which its records have one", n, maxIssuerNames)
+	}
 	within(&f, "lifetimes.order", c.Lifetimes.Order, time.Minute, 30*24*time.Hour)
 	within(&f, "lifetimes.authorizationReuse", c.Lifetimes.AuthorizationReuse, 0, 30*24*time.Hour)
 	within(&f, "shutdownDelay", c.ShutdownDelay, 0, time.Hour)

@@ -33,7 +33,7 @@ func (s *Store) ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbpr
 	var updated bool
 	paid := s.queueSpends(b, spends, account, `true`)
 	b.Queue(`
-		UPDATE accounts SET key = $3, key_thumbprint = $4
+		UPDATE accounts SET key = $3, key_thumbprint = $4, former_thumbprints = key_thumbprint || former_thumbprints
 		WHERE id = $1 AND status = 'valid' AND key_thumbprint = $2 AND `+notRefused,
 		uuidOf(account), old[:], text, thumbprint[:]).Exec(changed(&updated))
 	a, found := new(acme.Account), false

@@ -24,6 +24,7 @@ func (s *Store) StartValidation(ctx context.Context, by *acme.Proof, authorizati
 	account := by.Account
 	var found, started, expired bool
 	var thumbprint []byte
+	var former [][]byte
 	mark := acme.NewID()
 	unhurried(b)
 	queueProof(b, by)
@@ -36,9 +37,9 @@ func (s *Store) StartValidation(ctx context.Context, by *acme.Proof, authorizati
 		FROM accounts c
 		WHERE a.id = $1 AND a.account_id = $2 AND a.status = 'pending' AND a.challenge_type IS NULL
 			AND $3 = ANY (a.challenge_types) AND a.expires_at > now() AND c.id = a.account_id AND `+notRefused+`
-		RETURNING c.key_thumbprint`,
+		RETURNING c.key_thumbprint, c.former_thumbprints`,
 		uuidOf(authorization), uuidOf(account), string(t), uuidOf(mark), lease).
-		QueryRow(optional(&started, func(row pgx.Row) error { return row.Scan(&thumbprint) }))
+		QueryRow(optional(&started, func(row pgx.Row) error { return row.Scan(&thumbprint, &former) }))
 	queueAuthorization(b, account, authorization, a, &found, &expired)
 	if err := paid.settle(s.sendBy(ctx, "start validation", by, b)); err != nil {
 		return nil, nil, err
@@ -52,8 +53,8 @@ func (s *Store) StartValidation(ctx context.Context, by *acme.Proof, authorizati
 		return nil, nil, fmt.Errorf("challenge %q of authorization %s: %w", acme.Excerpt(string(t)), authorization, acme.ErrNotFound)
 	case started:
 		return a, &acme.Validation{
-			AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: acme.Thumbprint(thumbprint), Identifier: a.Identifier,
-			Wildcard: a.Wildcard, Type: t, Token: a.Token, Attempt: 1, Lease: mark,
+			AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: acme.Thumbprint(thumbprint), FormerKeys: thumbprintsOf(former),
+			Identifier: a.Identifier, Wildcard: a.Wildcard, Type: t, Token: a.Token, Attempt: 1, Lease: mark,
 		}, nil
 	case challenge.Status != acme.ChallengePending:
 		return a, nil, nil
@@ -81,18 +82,19 @@ func (s *Store) ClaimValidations(ctx context.Context, limit int, lease time.Dura
 		SET lease = $2, due_at = now() + $3::interval, attempts = a.attempts + 1
 		FROM due, accounts c
 		WHERE a.id = due.id AND c.id = a.account_id
-		RETURNING a.id, a.account_id, c.key_thumbprint, a.identifier_type, a.identifier_value, a.wildcard,
+		RETURNING a.id, a.account_id, c.key_thumbprint, c.former_thumbprints, a.identifier_type, a.identifier_value, a.wildcard,
 			a.challenge_type, a.token, a.attempts`, limit, uuidOf(mark), lease,
 	).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			v := &acme.Validation{Lease: mark}
 			var thumbprint []byte
-			err := rows.Scan((*[16]byte)(&v.AuthorizationID), (*[16]byte)(&v.AccountID), &thumbprint,
+			var former [][]byte
+			err := rows.Scan((*[16]byte)(&v.AuthorizationID), (*[16]byte)(&v.AccountID), &thumbprint, &former,
 				(*string)(&v.Identifier.Type), &v.Identifier.Value, &v.Wildcard, (*string)(&v.Type), &v.Token, &v.Attempt)
 			if err != nil {
 				return err
 			}
-			v.Thumbprint = acme.Thumbprint(thumbprint)
+			v.Thumbprint, v.FormerKeys = acme.Thumbprint(thumbprint), thumbprintsOf(former)
 			claimed = append(claimed, v)
 		}
 		return rows.Err()
@@ -103,9 +105,23 @@ func (s *Store) ClaimValidations(ctx context.Context, limit int, lease time.Dura
 	return claimed, nil
 }
 
+// thumbprintsOf translates thumbprints; nil where there are none.
+func thumbprintsOf(columns [][]byte) []acme.Thumbprint {
+	var all []acme.Thumbprint
+	for _, c := range columns {
+		all = append(all, acme.Thumbprint(c))
+	}
+	return all
+}
+
 // madeReady makes an order ready once all its authorizations are valid; madeInvalid
-// ends it with the problem of the one that failed.
+// ends it with the problem of the one that failed; madeShorter has it end with an
+// authorization that was made to end before it.
 const (
+	madeShorter = `
+		UPDATE orders o SET expires_at = a.expires_at
+		FROM authorizations a
+		WHERE a.id = $1 AND a.status = 'valid' AND o.id = a.order_id AND o.status = 'pending' AND a.expires_at < o.expires_at`
 	madeReady = `
 		UPDATE orders o SET status = 'ready'
 		WHERE o.id = (SELECT order_id FROM authorizations WHERE id = $1) AND o.status = 'pending'
@@ -127,7 +143,8 @@ const (
 //
 // The order is locked before anything is looked at: of two replicas that record
 // the last two authorizations of one order at the same time, the second sees the
-// result of the first.
+// result of the first. A proof that ends before the authorization and the order
+// has both end with it.
 func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, spends []acme.Spend) (acme.Challenge, error) {
 	status := acme.AuthorizationValid
 	if problem != nil {
@@ -143,10 +160,13 @@ func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, proble
 		b.Queue(`
 			UPDATE authorizations
 			SET status = $3, challenge_error = $4, due_at = NULL, lease = NULL,
-				validated_at = CASE WHEN $3 = 'valid' THEN now() END
-			WHERE id = $1 AND lease = $2 AND status = 'pending'`, id, uuidOf(v.Lease), string(status), problemOf(problem)).
+				validated_at = CASE WHEN $3 = 'valid' THEN now() END, expires_at = least(expires_at, $5::timestamptz)
+			WHERE id = $1 AND lease = $2 AND status = 'pending'`, id, uuidOf(v.Lease), string(status), problemOf(problem), timeOf(v.Until)).
 			Exec(changed(recorded))
 		if problem == nil {
+			if !v.Until.IsZero() {
+				b.Queue(madeShorter, id)
+			}
 			b.Queue(madeReady, id)
 			b.Queue(forgetFailures, string(acme.PauseAfterConsecutiveFailures), acme.IdentifierSubject(v.AccountID, v.Identifier))
 		} else {

@@ -69,7 +69,7 @@ func (s *Server) authorizationResponse(r *request, a *acme.Authorization) *respo
 		if c.Status == acme.ChallengeProcessing {
 			resp.retryAfter = pollInterval // RFC 8555 §7.5.1
 		}
-		body.Challenges = append(body.Challenges, challengeBody(r, a, c))
+		body.Challenges = append(body.Challenges, s.challengeBody(r, a, c))
 	}
 	resp.body = body
 	return resp

@@ -12,9 +12,14 @@ type challengeJSON struct {
 	Type      acme.ChallengeType   `json:"type"`
 	URL       string               `json:"url"`
 	Status    acme.ChallengeStatus `json:"status"`
-	Token     string               `json:"token"`
+	Token     string               `json:"token,omitempty"`
 	Validated string               `json:"validated,omitempty"`
 	Error     *acme.Problem        `json:"error,omitempty"`
+	// Of dns-persist-01, which has no token: what a record must name. The second
+	// spelling and the account are of the drafts before, which clients still read.
+	IssuerDomainNames    []string `json:"issuerDomainNames,omitempty"`
+	OldIssuerDomainNames []string `json:"issuer-domain-names,omitempty"`
+	AccountURI           string   `json:"accounturi,omitempty"`
 }
 
 // challenge reads a challenge, or says that its response is in place (RFC 8555
@@ -31,7 +36,7 @@ func (s *Server) challenge(r *request) (*response, error) {
 		if err != nil {
 			return nil, err
 		}
-		return challengeResponse(r, a, a.Challenge(t))
+		return s.challengeResponse(r, a, a.Challenge(t))
 	}
 	var payload struct{}
 	if err := r.decode(&payload); err != nil {
@@ -52,7 +57,7 @@ func (s *Server) challenge(r *request) (*response, error) {
 			challenge = &result
 		}
 	}
-	return challengeResponse(r, a, challenge)
+	return s.challengeResponse(r, a, challenge)
 }
 
 // awaitValidation hands a validation over and waits a moment for its result. The
@@ -66,11 +71,11 @@ func (s *Server) awaitValidation(ctx context.Context, v *acme.Validation) (acme.
 }
 
 // challengeResponse answers with a challenge; nil where there is none of the type.
-func challengeResponse(r *request, a *acme.Authorization, c *acme.Challenge) (*response, error) {
+func (s *Server) challengeResponse(r *request, a *acme.Authorization, c *acme.Challenge) (*response, error) {
 	if c == nil {
 		return nil, notFound("the authorization has no challenge of this type")
 	}
-	resp := &response{body: challengeBody(r, a, c), links: []string{link(r.base.authorization(a.ID), "up")}}
+	resp := &response{body: s.challengeBody(r, a, c), links: []string{link(r.base.authorization(a.ID), "up")}}
 	if c.Status == acme.ChallengeProcessing {
 		resp.retryAfter = pollInterval
 	}
@@ -78,9 +83,16 @@ func challengeResponse(r *request, a *acme.Authorization, c *acme.Challenge) (*r
 }
 
 // challengeBody returns the wire form of a challenge.
-func challengeBody(r *request, a *acme.Authorization, c *acme.Challenge) challengeJSON {
-	return challengeJSON{
-		Type: c.Type, URL: r.base.challenge(a.ID, c.Type), Status: c.Status, Token: a.Token,
+func (s *Server) challengeBody(r *request, a *acme.Authorization, c *acme.Challenge) challengeJSON {
+	body := challengeJSON{
+		Type: c.Type, URL: r.base.challenge(a.ID, c.Type), Status: c.Status,
 		Validated: formatTime(c.ValidatedAt), Error: c.Error,
 	}
+	if c.Type != acme.DNSPersist01 {
+		body.Token = a.Token
+		return body
+	}
+	names := s.config.Meta.CAAIdentities
+	body.IssuerDomainNames, body.OldIssuerDomainNames, body.AccountURI = names, names, r.base.account(a.AccountID)
+	return body
 }

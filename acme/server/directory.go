@@ -1,6 +1,11 @@
 package server
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
 
 // directoryJSON is the directory object (RFC 8555 §7.1.1, RFC 9773 §4).
 type directoryJSON struct {
@@ -21,6 +26,9 @@ type metaJSON struct {
 	CAAIdentities           []string          `json:"caaIdentities,omitempty"`
 	ExternalAccountRequired bool              `json:"externalAccountRequired,omitempty"`
 	Profiles                map[string]string `json:"profiles,omitempty"`
+	// Of dns-persist-01 (draft-ietf-acme-dns-persist-02 §3.2, §4.1).
+	IssuerDomainNames []string `json:"issuerDomainNames,omitempty"`
+	AccountHashPrefix string   `json:"accountHashPrefix,omitempty"`
 }
 
 // directory tells where everything is.
@@ -41,6 +49,9 @@ func (s *Server) directory(r *request) (*response, error) {
 	}
 	if s.config.AuthorizationReuse > 0 {
 		d.NewAuthz = r.base.to(newAuthzPath)
+	}
+	if slices.Contains(s.config.Challenges, acme.DNSPersist01) {
+		d.Meta.IssuerDomainNames, d.Meta.AccountHashPrefix = m.CAAIdentities, r.base.to(AccountHashPath)
 	}
 	// Long enough for a burst, short enough for a change of profiles.
 	return &response{cacheable: "public, max-age=60", body: d}, nil

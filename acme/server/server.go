@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,7 +51,8 @@ type Config struct {
 	// Trusted makes every authorization valid from the start: the account is
 	// trusted, control is not proved.
 	Trusted bool
-	// Challenges lists the challenge types offered; default all.
+	// Challenges lists the challenge types offered; default
+	// [acme.DefaultChallenges]. dns-persist-01 needs Meta.CAAIdentities.
 	Challenges []acme.ChallengeType
 	// Names says which identifiers may be ordered; default all.
 	Names NamePolicy
@@ -126,8 +128,13 @@ type route struct {
 	provable bool
 }
 
-// AccountPath is what stands between a base URL and an account's ID in its URL.
-const AccountPath = "/account/"
+const (
+	// AccountPath is what stands between a base URL and an account's ID in its URL.
+	AccountPath = "/account/"
+	// AccountHashPath is what stands between a base URL and the hash that stands for
+	// an account in records of dns-persist-01. Nothing is served there.
+	AccountHashPath = "/account-hash/"
+)
 
 // The paths of the resources. Links are made from the same constants.
 const (
@@ -195,7 +202,10 @@ func New(c Config) (*Server, error) {
 		c.Now = time.Now
 	}
 	if len(c.Challenges) == 0 {
-		c.Challenges = acme.ChallengeTypes
+		c.Challenges = acme.DefaultChallenges
+	}
+	if slices.Contains(c.Challenges, acme.DNSPersist01) && len(c.Meta.CAAIdentities) == 0 {
+		return nil, errors.New("dns-persist-01 needs caaIdentities: a record names the authority")
 	}
 	setDefault(&c.MaxIdentifiers, 100)
 	setDefault(&c.OrderLifetime, 7*24*time.Hour)

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
@@ -29,17 +30,27 @@ func (m *dns01) prove(ctx context.Context, v *acme.Validation) *failure {
 	if f != nil {
 		return f.during("dns-01")
 	}
-	digest := sha256.Sum256([]byte(acme.KeyAuthorization(v.Token, v.Thumbprint)))
-	want := base64.RawURLEncoding.EncodeToString(digest[:])
-	for _, text := range texts {
-		if subtle.ConstantTimeCompare([]byte(text), []byte(want)) == 1 {
-			return nil
-		}
+	want := digestOf(v)
+	if contains(texts, want) {
+		return nil
 	}
 	if len(texts) == 0 {
 		return failed(acme.IncorrectResponse, "dns-01: %s has no TXT record, want %q", name, want)
 	}
 	return failed(acme.IncorrectResponse, "dns-01: no TXT record of %s is %q; found %s", name, want, quoted(texts))
+}
+
+// digestOf returns what a TXT record must be to prove v (RFC 8555 §8.4).
+func digestOf(v *acme.Validation) string {
+	digest := sha256.Sum256([]byte(acme.KeyAuthorization(v.Token, v.Thumbprint)))
+	return base64.RawURLEncoding.EncodeToString(digest[:])
+}
+
+// contains reports whether one of the texts is the wanted one.
+func contains(texts []string, want string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool {
+		return subtle.ConstantTimeCompare([]byte(text), []byte(want)) == 1
+	})
 }
 
 // quoted lists the first few of the texts.

@@ -1,5 +1,6 @@
 // Package validation proves that an account controls an identifier, by the
-// challenges of RFC 8555 §8, RFC 8737 and RFC 8738.
+// challenges of RFC 8555 §8, RFC 8737 and RFC 8738, and those of the drafts
+// acme-dns-account-label and acme-dns-persist.
 //
 // It promises that
 //

@@ -75,6 +75,9 @@ type Config struct {
 	// AccountURLs are what an account's ID is appended to for its URLs, the canonical
 	// one first: DNS records name accounts by them.
 	AccountURLs []string
+	// AccountHashes are what a hash that stands for an account is appended to in
+	// records of dns-persist-01, one for each of AccountURLs, in their order.
+	AccountHashes []string
 	// Limits tells what a failure takes; default nothing.
 	Limits Limits
 	// Concurrency bounds how many attempts are made at once; default 64.
@@ -105,6 +108,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("validation concurrency is %d, less than 1", c.Concurrency)
 	case c.Timeout < 0 || c.Timeout > maxTimeout:
 		return c, fmt.Errorf("validation timeout is %s, not between 0 and %s", c.Timeout, maxTimeout)
+	case len(c.AccountHashes) > len(c.AccountURLs):
+		return c, errors.New("validation has more prefixes of account hashes than of account URLs")
 	case !isPort(c.HTTP01Port) || !isPort(c.TLSALPN01Port):
 		return c, fmt.Errorf("validation ports are %d and %d, not between 1 and 65535", c.HTTP01Port, c.TLSALPN01Port)
 	}
@@ -167,9 +172,13 @@ func New(config Config) (*Worker, error) {
 		slots: &slots{free: c.Concurrency}, wake: make(chan struct{}, 1),
 		caa: &caa{resolver: resolver, identities: c.CAAIdentities, accounts: c.AccountURLs},
 		methods: map[acme.ChallengeType]method{
-			acme.HTTP01:    &http01{dialer: dialer, httpPort: c.HTTP01Port, httpsPort: c.TLSALPN01Port, timeout: c.Timeout / 2},
-			acme.DNS01:     &dns01{resolver: resolver},
-			acme.TLSALPN01: &tlsALPN01{dialer: dialer, port: c.TLSALPN01Port, timeout: c.Timeout / 2},
+			acme.HTTP01:       &http01{dialer: dialer, httpPort: c.HTTP01Port, httpsPort: c.TLSALPN01Port, timeout: c.Timeout / 2},
+			acme.DNS01:        &dns01{resolver: resolver},
+			acme.TLSALPN01:    &tlsALPN01{dialer: dialer, port: c.TLSALPN01Port, timeout: c.Timeout / 2},
+			acme.DNSAccount01: &dnsAccount01{resolver: resolver, accounts: c.AccountURLs},
+			acme.DNSPersist01: &dnsPersist01{
+				resolver: resolver, issuers: c.CAAIdentities, accounts: c.AccountURLs, hashes: c.AccountHashes, now: time.Now,
+			},
 		},
 	}
 	w.base, w.halt = context.WithCancel(context.Background())

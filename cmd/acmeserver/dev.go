@@ -33,6 +33,7 @@ type devFlags struct {
 	external      server.ExternalAccounts
 	allowLoopback bool
 	caaIdentities []string
+	challenges    []string
 	caOut         string
 	limits        bool
 }
@@ -50,6 +51,10 @@ func dev(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	flags.Func("external-account", "an external account, as `KID:BASE64URLKEY`; may be repeated", f.addExternalAccount)
 	flags.BoolVar(&f.external.Required, "require-external-account", false, "refuse accounts without an external account binding")
 	flags.BoolVar(&f.allowLoopback, "allow-loopback", false, "let validators dial addresses of this host")
+	flags.Func("challenge", "a challenge `type` to offer; may be repeated; default http-01, dns-01 and tls-alpn-01", func(t string) error {
+		f.challenges = append(f.challenges, t)
+		return nil
+	})
 	flags.Func("caa-identity", "a `domain` that the authority goes by in CAA records, which are then checked; may be repeated", func(domain string) error {
 		f.caaIdentities = append(f.caaIdentities, domain)
 		return nil
@@ -128,7 +133,7 @@ func (f *devFlags) config(at netip.AddrPort) (*config.Config, error) {
 		hosts = []string{"127.0.0.1", "localhost"}
 	}
 	c := &config.Config{
-		Validation: config.Validation{Mode: mode, HTTP01Port: f.http01Port, TLSALPN01Port: f.tlsALPN01Port},
+		Validation: config.Validation{Mode: mode, Challenges: f.challenges, HTTP01Port: f.http01Port, TLSALPN01Port: f.tlsALPN01Port},
 		// Files of an authority that is made here, for the checks of a configuration only.
 		CertificateAuthority: config.CertificateAuthority{CertificateFile: "-", KeyFile: "-", RootsFile: "-"},
 		Database:             &config.Database{URLFile: "-"},

@@ -218,6 +218,7 @@ func (s *service) worker() (*validation.Worker, error) {
 	}
 	for _, base := range s.config.URLs {
 		c.AccountURLs = append(c.AccountURLs, base+server.AccountPath)
+		c.AccountHashes = append(c.AccountHashes, base+server.AccountHashPath)
 	}
 	if s.limiter != nil {
 		c.Limits = s.limiter

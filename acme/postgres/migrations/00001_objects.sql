@@ -34,6 +34,8 @@ CREATE TABLE accounts (
     status              text        NOT NULL CHECK (status IN ('valid', 'deactivated', 'revoked')),
     key_thumbprint      bytea       NOT NULL UNIQUE CHECK (octet_length(key_thumbprint) = 32),
     key                 json        NOT NULL,
+    -- Of keys that were changed, the last first: records of dns-persist-01 outlive them.
+    former_thumbprints  bytea[]     NOT NULL DEFAULT '{}',
     contact             text[]      NOT NULL,
     terms_agreed        boolean     NOT NULL,
     external_account_id text,

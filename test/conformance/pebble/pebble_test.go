@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
 )
 
@@ -46,6 +47,8 @@ func start(t *testing.T, requireBindings bool, known map[string]string) *acmetes
 	target := &acmetest.Target{
 		HTTP01: acmetest.StartHTTP01(t), TLSALPN01: acmetest.StartTLSALPN01(t), DNS: acmetest.StartDNS(t),
 		ExternalAccounts: map[string][]byte{"tenant": externalKey}, Known: known,
+		// Of dns-persist-01 it has the draft before, of other member names.
+		Challenges: []acme.ChallengeType{acme.DNSAccount01},
 	}
 	target.DNS.SetDefaultA(netip.MustParseAddr("127.0.0.1"))
 	dir, address := t.TempDir(), freeAddress(t)
