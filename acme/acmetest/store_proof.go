@@ -40,6 +40,12 @@ var proved = map[string]func(t *testing.T, s Store, by *acme.Proof) error{
 		_, err := s.Authorization(t.Context(), by, made[0].ID)
 		return err
 	},
+	"OrderAuthorizations": func(t *testing.T, s Store, by *acme.Proof) error {
+		o, made := NewOrder(by.Account, "a.test")
+		add(t, s, o, made)
+		_, _, err := s.OrderAuthorizations(t.Context(), by, o.ID)
+		return err
+	},
 	"StartValidation": func(t *testing.T, s Store, by *acme.Proof) error {
 		o, made := NewOrder(by.Account, "a.test")
 		add(t, s, o, made)
