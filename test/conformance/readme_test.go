@@ -43,30 +43,49 @@ func TestTheReadmeShowsTheTableOfClientsAndScenarios(t *testing.T) {
 	}
 }
 
-// table returns the table of scenarios (rows) and clients (columns) in Markdown,
-// and what the clients cannot do.
+// table returns the tables in Markdown: scenarios (rows) and clients (columns), and
+// what the clients cannot do; then the same of web servers.
 func table() string {
-	var b, notes strings.Builder
-	b.WriteString("| |")
+	var clients, servers grid
 	for _, k := range kinds {
-		fmt.Fprintf(&b, " %s |", k.name)
-		if k.because != "" {
-			fmt.Fprintf(&notes, "- %s %s.\n", k.name, k.because)
-		}
+		clients.column(k.name, k.because)
 	}
-	b.WriteString(" on |\n|---|" + strings.Repeat(":-:|", len(kinds)) + "---|\n")
 	for _, s := range scenarios {
-		fmt.Fprintf(&b, "| %s |", s.name)
+		clients.row(s.name)
 		for _, k := range kinds {
-			fmt.Fprintf(&b, " %s |", map[bool]string{true: "✓", false: "–"}[k.in(&s)])
+			clients.cell(k.in(&s))
 		}
-		var on []string
-		for _, target := range targets {
-			if s.on(target) {
-				on = append(on, target.name)
-			}
-		}
-		fmt.Fprintf(&b, " %s |\n", strings.Join(on, ", "))
 	}
-	return b.String() + "\n" + notes.String()
+	for _, w := range webServers {
+		servers.column(w.name, w.because)
+	}
+	for _, s := range siteScenarios {
+		servers.row(s.name)
+		for _, w := range webServers {
+			servers.cell(s.of(&w))
+		}
+	}
+	return clients.String() + "\n" + servers.String()
+}
+
+// grid is a table with a note for each column that has gaps.
+type grid struct{ head, rule, rows, notes strings.Builder }
+
+func (g *grid) column(name, because string) {
+	fmt.Fprintf(&g.head, " %s |", name)
+	g.rule.WriteString(":-:|")
+	if because != "" {
+		fmt.Fprintf(&g.notes, "- %s %s.\n", name, because)
+	}
+}
+
+func (g *grid) row(name string) { fmt.Fprintf(&g.rows, "\n| %s |", name) }
+
+func (g *grid) cell(tested bool) {
+	g.rows.WriteString(map[bool]string{true: " ✓ |", false: " – |"}[tested])
+}
+
+// String returns the table, and below it the notes.
+func (g *grid) String() string {
+	return "| |" + g.head.String() + "\n|---|" + g.rule.String() + g.rows.String() + "\n\n" + g.notes.String()
 }

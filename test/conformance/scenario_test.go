@@ -20,9 +20,7 @@ type scenario struct {
 	options options
 	// needs is the way to prove control that the scenario is about; may be empty.
 	needs acme.ChallengeType
-	// external scenarios need a target that can be told of external accounts.
-	external bool
-	run      func(ctx context.Context, t *testing.T, l *lab, c client)
+	run   func(ctx context.Context, t *testing.T, l *lab, c client)
 }
 
 // The scenarios that not all clients can be driven through.
@@ -48,11 +46,11 @@ var scenarios = []scenario{
 	{name: "revokes its certificate", options: options{trusted: true}, run: revokes},
 	{
 		name: "binds an external account", options: options{external: []binding{tenant}, required: true}, needs: acme.HTTP01,
-		external: true, run: bindsAnExternalAccount,
+		run: bindsAnExternalAccount,
 	},
 	{
 		name: "is refused without an external account", options: options{external: []binding{tenant}, required: true},
-		external: true, run: isRefusedWithoutBinding,
+		run: isRefusedWithoutBinding,
 	},
 }
 
@@ -61,21 +59,12 @@ func (k *kind) in(s *scenario) bool {
 	return !slices.Contains(k.cannot, s.name) && (s.needs == "" || slices.Contains(k.proves, s.needs))
 }
 
-// on reports whether a scenario runs on a target. Dev on Postgres is there for
-// what serve cannot do; all else would be tested twice by it.
-func (s *scenario) on(on target) bool {
-	if s.external {
-		return on.external
-	}
-	return on.name != devOnPostgres
-}
-
 func TestForeignClientsGetWhatTheyComeFor(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds {
 		for _, s := range scenarios {
 			for _, on := range targets {
-				if !k.in(&s) || !s.on(on) {
+				if !k.in(&s) {
 					continue
 				}
 				t.Run(strings.ReplaceAll(k.name, "/", ".")+" "+s.name+" on "+on.name, func(t *testing.T) {

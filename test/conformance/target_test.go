@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,6 +47,7 @@ type acmeServer struct {
 	directory string // URL
 	rootFile  string // PEM
 	roots     *x509.CertPool
+	ops       string // base URL of health and metrics; empty where there are none
 	// restart starts it again, once it has ended; nil where its state ends with it.
 	restart func(t *testing.T)
 }
@@ -54,36 +56,23 @@ type acmeServer struct {
 type target struct {
 	name  string
 	start func(t *testing.T, l *lab, o options) *acmeServer
-	// external says that it can be told of external accounts.
-	external bool
 }
-
-// devOnPostgres is the target for what serve cannot be told.
-const devOnPostgres = "dev on Postgres"
 
 // targets lists the ways.
 var targets = []target{
-	{"dev", startDev, true},
-	{devOnPostgres, startDevOnPostgres, true},
-	{"serve", startServe, false},
+	{"dev", startDev},
+	{"serve", startServe},
 }
 
-// startDev runs acmeserver dev, with its state in memory.
-func startDev(t *testing.T, l *lab, o options) *acmeServer { return runDev(t, l, o) }
-
-// startDevOnPostgres runs acmeserver dev on an empty database.
-func startDevOnPostgres(t *testing.T, l *lab, o options) *acmeServer {
-	return runDev(t, l, o, "--database-url", postgrestest.EmptyURL(t))
-}
-
-// runDev runs acmeserver dev, and waits for the directory's URL.
-func runDev(t *testing.T, l *lab, o options, more ...string) *acmeServer {
+// startDev runs acmeserver dev, with its state in memory, and waits for the
+// directory's URL.
+func startDev(t *testing.T, l *lab, o options) *acmeServer {
 	t.Helper()
 	s := &acmeServer{rootFile: filepath.Join(l.dir, "root.pem")}
-	args := append([]string{
+	args := []string{
 		"dev", "--listen", loopback(0), "--allow-loopback", "--ca-out", s.rootFile, "--dns-server", l.dns.Address(),
 		"--http01-port", strconv.Itoa(l.http01Port), "--tlsalpn01-port", strconv.Itoa(l.tlsALPN01Port),
-	}, more...)
+	}
 	if o.trusted {
 		args = append(args, "--mode", "trusted")
 	}
@@ -109,13 +98,14 @@ func startServe(t *testing.T, l *lab, o options) *acmeServer {
 	c := serveConfig(t, l, o)
 	writeFile(t, c.Database.URLFile, []byte(database+"\n"))
 	writeAuthority(t, &c.CertificateAuthority)
+	writeExternalAccounts(t, &c.ExternalAccounts, o)
 	path := filepath.Join(l.dir, "acmeserver.yaml")
 	writeConfig(t, path, c)
-	s := &acmeServer{directory: c.URLs[0] + "/directory", rootFile: c.CertificateAuthority.RootsFile}
+	s := &acmeServer{directory: c.URLs[0] + "/directory", rootFile: c.CertificateAuthority.RootsFile, ops: "http://" + c.Listen.Ops}
 	s.restart = func(t *testing.T) {
 		t.Helper()
 		s.process = startProcess(t, "serve", "--config", path)
-		s.await(t, s.ready(t.Context(), "http://"+c.Listen.Ops+"/readyz"))
+		s.await(t, s.ready(t.Context(), s.ops+"/readyz"))
 	}
 	s.restart(t)
 	s.readRoots(t)
@@ -138,24 +128,31 @@ func serveConfig(t *testing.T, l *lab, o options) *config.Config {
 			Resolvers: []string{l.dns.Address()}, Networks: config.Networks{Allow: []string{"127.0.0.0/8"}},
 			HTTP01Port: l.http01Port, TLSALPN01Port: l.tlsALPN01Port,
 		},
+		Profiles: slices.Clone(profiles),
 		// No load balancer is to be waited for.
 		ShutdownDelay: config.Duration{Duration: time.Millisecond},
 	}
 	if o.trusted {
 		c.Validation.Mode = config.Trusted
 	}
+	if len(o.external) > 0 {
+		c.ExternalAccounts = config.ExternalAccounts{Required: o.required, KeysFile: filepath.Join(l.dir, "external-accounts")}
+	}
 	return c
 }
+
+// authorityLifetime is longer than any profile's, which it would bound.
+const authorityLifetime = 365 * 24 * time.Hour
 
 // writeAuthority makes a root and an intermediate, and writes the files that a
 // server is given of them.
 func writeAuthority(t *testing.T, c *config.CertificateAuthority) {
 	t.Helper()
-	root, rootKey, err := issuance.NewRoot(issuance.RootConfig{CommonName: "conformance root", Lifetime: 48 * time.Hour})
+	root, rootKey, err := issuance.NewRoot(issuance.RootConfig{CommonName: "conformance root", Lifetime: authorityLifetime})
 	if err != nil {
 		t.Fatal(err)
 	}
-	intermediate, key, err := issuance.NewIntermediate(root, rootKey, issuance.IntermediateConfig{CommonName: "conformance intermediate", Lifetime: 48 * time.Hour})
+	intermediate, key, err := issuance.NewIntermediate(root, rootKey, issuance.IntermediateConfig{CommonName: "conformance intermediate", Lifetime: authorityLifetime})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,6 +163,19 @@ func writeAuthority(t *testing.T, c *config.CertificateAuthority) {
 	writeFile(t, c.CertificateFile, issuance.EncodeCertificates(intermediate))
 	writeFile(t, c.KeyFile, keyPEM)
 	writeFile(t, c.RootsFile, issuance.EncodeCertificates(root))
+}
+
+// writeExternalAccounts writes the file of external accounts, where there are any.
+func writeExternalAccounts(t *testing.T, c *config.ExternalAccounts, o options) {
+	t.Helper()
+	if len(o.external) == 0 {
+		return
+	}
+	keys := make(map[string]string)
+	for _, b := range o.external {
+		keys[b.kid] = b.encodedKey()
+	}
+	writeYAML(t, c.KeysFile, keys)
 }
 
 // writeConfig writes a configuration file.
