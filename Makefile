@@ -47,7 +47,7 @@ test-controllers: ## The controllers, on a real kube-apiserver and etcd
 test-conformance: ## Foreign ACME clients
 	hack/postgres/ensure >/dev/null
 	hack/clients
-	cd test/conformance && go test -count=1 ./...
+	cd test/conformance && go test -count=1 -parallel 6 ./... # they wait more than they compute
 	cd test/conformance/pebble && go test -count=1 ./...
 
 test-e2e: kind-up image ## Everything together, on kind

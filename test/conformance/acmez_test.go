@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"testing"
+	"time"
 
 	"github.com/mholt/acmez/v3"
 	zacme "github.com/mholt/acmez/v3/acme"
@@ -51,12 +52,30 @@ func (c *acmezClient) register(ctx context.Context, b *binding) (string, error) 
 }
 
 func (c *acmezClient) obtain(ctx context.Context, o order) (pemFiles, error) {
+	return c.order(ctx, o, nil)
+}
+
+func (c *acmezClient) renew(ctx context.Context, f pemFiles, o order) (pemFiles, error) {
+	return c.order(ctx, o, f.leaf(c.t))
+}
+
+// order gets a certificate, which replaces another where that is not nil.
+func (c *acmezClient) order(ctx context.Context, o order, replaced *x509.Certificate) (pemFiles, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return pemFiles{}, err
 	}
 	c.client.ChallengeSolvers = map[string]acmez.Solver{string(o.by): c.solver(o.by)}
-	chains, err := c.client.ObtainCertificateForSANs(ctx, c.account, key, o.names)
+	csr, err := acmez.NewCSR(key, o.names)
+	if err != nil {
+		return pemFiles{}, err
+	}
+	parameters, err := acmez.OrderParametersFromCSR(c.account, csr)
+	if err != nil {
+		return pemFiles{}, err
+	}
+	parameters.Profile, parameters.Replaces = o.profile, replaced
+	chains, err := c.client.ObtainCertificate(ctx, parameters)
 	if err != nil {
 		return pemFiles{}, err
 	}
@@ -65,6 +84,21 @@ func (c *acmezClient) obtain(ctx context.Context, o order) (pemFiles, error) {
 		return pemFiles{}, err
 	}
 	return writePEM(c.t, c.lab.dir, chains[0].ChainPEM, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})), nil
+}
+
+func (c *acmezClient) renewalWindow(ctx context.Context, f pemFiles) (start, end time.Time, err error) {
+	info, err := c.client.GetRenewalInfo(ctx, f.leaf(c.t))
+	return info.SuggestedWindow.Start, info.SuggestedWindow.End, err
+}
+
+func (c *acmezClient) changeKey(ctx context.Context) error {
+	key := acmetest.NewKey(c.t)
+	account, err := c.client.AccountKeyRollover(ctx, c.account, key)
+	if err != nil {
+		return err
+	}
+	c.account, c.key = account, key
+	return nil
 }
 
 func (c *acmezClient) revoke(ctx context.Context, f pemFiles) error {

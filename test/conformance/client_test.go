@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
@@ -15,15 +16,30 @@ type client interface {
 	register(ctx context.Context, b *binding) (account string, err error)
 	// obtain orders a certificate, proves control of its names, and writes PEM.
 	obtain(ctx context.Context, o order) (pemFiles, error)
+	// renew gets another certificate for the same order, before the first is due.
+	renew(ctx context.Context, f pemFiles, o order) (pemFiles, error)
 	// revoke revokes a certificate that it obtained.
 	revoke(ctx context.Context, f pemFiles) error
 }
 
+// keyChanger is a client that can give its account another key.
+type keyChanger interface {
+	changeKey(ctx context.Context) error
+}
+
+// renewalAsker is a client that asks when to renew (RFC 9773), and whose renew says
+// which certificate is replaced.
+type renewalAsker interface {
+	renewalWindow(ctx context.Context, f pemFiles) (start, end time.Time, err error)
+}
+
 // order is what a client is asked to get a certificate for. Names may be
-// addresses and wildcards. By is the way to prove control.
+// addresses and wildcards. By is the way to prove control. An empty profile is the
+// server's default.
 type order struct {
-	names []string
-	by    acme.ChallengeType
+	names   []string
+	by      acme.ChallengeType
+	profile string
 }
 
 // pemFiles is where a client left a certificate with its chain, and its key.
@@ -31,9 +47,12 @@ type pemFiles struct{ chain, key string }
 
 // kind is a row of the table: a client, and what it can do at all.
 type kind struct {
-	name   string
-	start  func(t *testing.T, l *lab) client
-	proves []acme.ChallengeType
+	name  string
+	start func(t *testing.T, l *lab) client
+	// program is true of what is no library of this process. Programs take seconds of
+	// computing for what takes a library none: they are driven against serve alone.
+	program bool
+	proves  []acme.ChallengeType
 	// cannot has scenarios by their names that the client, not this server, is unfit
 	// for; because says why its row has gaps, in the README.
 	cannot  []string
@@ -43,20 +62,33 @@ type kind struct {
 // kinds lists the clients.
 var kinds = []kind{
 	{name: "lego", start: newLego, proves: acme.ChallengeTypes},
-	{name: "x/crypto/acme", start: newXCrypto, proves: acme.ChallengeTypes},
+	{
+		name: "x/crypto/acme", start: newXCrypto, proves: acme.ChallengeTypes,
+		cannot:  []string{asksWhenItIsDue},
+		because: "asks for no renewal information",
+	},
 	{name: "acmez", start: newAcmez, proves: acme.ChallengeTypes},
 	{
-		name: "certbot", start: newCertbot, proves: []acme.ChallengeType{acme.HTTP01, acme.DNS01},
-		cannot:  []string{findsItsAccount, provesAnAddress},
-		because: "2.1, that of Debian 12, has no tls-alpn-01, orders no certificates for addresses, and registers a key once only",
+		name: "certbot", start: newCertbot, program: true, proves: []acme.ChallengeType{acme.HTTP01, acme.DNS01},
+		cannot:  []string{findsItsAccount, provesAnAddress, asksForAProfile, changesItsKey, asksWhenItIsDue},
+		because: "2.1, that of Debian 12, has no tls-alpn-01, orders no certificates for addresses, registers a key once only, never changes it, and knows neither profiles nor renewal information",
 	},
 	{
-		name: "uacme", start: newUacme, proves: []acme.ChallengeType{acme.HTTP01, acme.DNS01},
-		because: "leaves tls-alpn-01 to another program, ualpn",
+		name: "uacme", start: newUacme, program: true, proves: []acme.ChallengeType{acme.HTTP01, acme.DNS01},
+		cannot:  []string{asksForAProfile, asksWhenItIsDue},
+		because: "leaves tls-alpn-01 to another program, ualpn, and knows neither profiles nor renewal information",
 	},
 	{
-		name: "dehydrated", start: newDehydrated, proves: acme.ChallengeTypes,
-		cannot:  []string{provesAnAddress},
-		because: "0.7.0, that of Debian 12, orders no certificates for addresses",
+		name: "dehydrated", start: newDehydrated, program: true, proves: acme.ChallengeTypes,
+		cannot:  []string{provesAnAddress, asksForAProfile, changesItsKey, asksWhenItIsDue},
+		because: "0.7.0, that of Debian 12, orders no certificates for addresses, never changes its key, and knows neither profiles nor renewal information",
+	},
+	{
+		name: "acmetool", start: newAcmetool, program: true, proves: []acme.ChallengeType{acme.HTTP01, acme.DNS01},
+		cannot: []string{
+			provesAnAddress, readsWhy, findsItsAccount, changesItsKey, asksForAProfile, renewsItEarly, asksWhenItIsDue,
+			revokesIt, bindsItsAccount, isRefusedUnbound,
+		},
+		because: "0.2.2, that of Debian 12, has no hook for tls-alpn-01, orders no certificates for addresses, tells what it tried last and not what failed before, registers when it orders, renews nothing that is not due, revokes nothing, and knows neither external accounts, profiles nor renewal information",
 	},
 }

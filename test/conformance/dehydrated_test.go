@@ -25,6 +25,7 @@ WELLKNOWN=$BASEDIR/wellknown
 CURL_OPTS="--cacert %s"
 HOOK=%q
 CONTACT_EMAIL=admin@conformance.example
+ACCOUNT_KEYSIZE=2048
 KEYSIZE=2048
 KEY_ALGO=prime256v1
 `
@@ -83,7 +84,16 @@ func (c *dehydratedClient) register(ctx context.Context, b *binding) (string, er
 }
 
 func (c *dehydratedClient) obtain(ctx context.Context, o order) (pemFiles, error) {
-	args := []string{"--cron", "--challenge", string(o.by), "--alias", "test"}
+	return c.cron(ctx, o)
+}
+
+func (c *dehydratedClient) renew(ctx context.Context, _ pemFiles, o order) (pemFiles, error) {
+	return c.cron(ctx, o, "--force")
+}
+
+// cron gets a certificate, unless it has one that is not due.
+func (c *dehydratedClient) cron(ctx context.Context, o order, options ...string) (pemFiles, error) {
+	args := append([]string{"--cron", "--challenge", string(o.by), "--alias", "test"}, options...)
 	c.env = append(c.env, "BY="+string(o.by))
 	var names string
 	for _, name := range o.names {

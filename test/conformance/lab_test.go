@@ -23,6 +23,9 @@ type lab struct {
 	ownHTTP01Port int
 	// dir is the test's, for the files of all.
 	dir string
+	// The responders, once a client without its own has asked for one.
+	http01Responder    *acmetest.HTTP01
+	tlsALPN01Responder *acmetest.TLSALPN01
 }
 
 // newLab starts a target, and all that is around it.
@@ -60,25 +63,33 @@ func (l *lab) letAStrangerAnswer(t *testing.T) {
 	serve(t, stranger)
 }
 
-// http01 starts a responder for clients that have none of their own.
+// http01 starts a responder for clients that have none of their own, once.
 func (l *lab) http01(t *testing.T) *acmetest.HTTP01 {
 	t.Helper()
+	if l.http01Responder != nil {
+		return l.http01Responder
+	}
 	h, err := acmetest.ServeHTTP01(loopback(l.ownHTTP01Port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
+	l.http01Responder = h
 	return h
 }
 
-// tlsALPN01 starts a responder for clients that have none of their own.
+// tlsALPN01 is http01 for the other way.
 func (l *lab) tlsALPN01(t *testing.T) *acmetest.TLSALPN01 {
 	t.Helper()
+	if l.tlsALPN01Responder != nil {
+		return l.tlsALPN01Responder
+	}
 	s, err := acmetest.ServeTLSALPN01(loopback(l.tlsALPN01Port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
+	l.tlsALPN01Responder = s
 	return s
 }
 

@@ -76,11 +76,24 @@ func (c *legoClient) register(ctx context.Context, b *binding) (string, error) {
 }
 
 func (c *legoClient) obtain(ctx context.Context, o order) (pemFiles, error) {
-	l, err := c.connect()
+	l, err := c.connectToProve(o.by)
 	if err != nil {
 		return pemFiles{}, err
 	}
-	switch o.by {
+	got, err := l.Certificate.Obtain(ctx, certificate.ObtainRequest{Domains: o.names, Bundle: true, KeyType: certcrypto.EC256, Profile: o.profile})
+	if err != nil {
+		return pemFiles{}, err
+	}
+	return writePEM(c.t, c.lab.dir, got.Certificate, got.PrivateKey), nil
+}
+
+// connectToProve is connect for one who is to prove control of names.
+func (c *legoClient) connectToProve(by acme.ChallengeType) (*lego.Client, error) {
+	l, err := c.connect()
+	if err != nil {
+		return nil, err
+	}
+	switch by {
 	case acme.HTTP01:
 		err = l.Challenge.SetHTTP01Provider(http01.NewProviderServer("127.0.0.1", strconv.Itoa(c.lab.ownHTTP01Port)))
 	case acme.TLSALPN01:
@@ -88,14 +101,49 @@ func (c *legoClient) obtain(ctx context.Context, o order) (pemFiles, error) {
 	case acme.DNS01:
 		err = l.Challenge.SetDNS01Provider(legoDNS{c.lab.zone}, dns01.PropagationWait(0, true))
 	}
+	return l, err
+}
+
+func (c *legoClient) renew(ctx context.Context, f pemFiles, o order) (pemFiles, error) {
+	l, err := c.connectToProve(o.by)
 	if err != nil {
 		return pemFiles{}, err
 	}
-	got, err := l.Certificate.Obtain(ctx, certificate.ObtainRequest{Domains: o.names, Bundle: true, KeyType: certcrypto.EC256})
+	chain, err := os.ReadFile(f.chain)
+	if err != nil {
+		return pemFiles{}, err
+	}
+	got, err := l.Certificate.Renew(ctx, certificate.Resource{Certificate: chain, KeyType: certcrypto.EC256},
+		&certificate.RenewOptions{Bundle: true, UseARICertID: true, KeyType: certcrypto.EC256})
 	if err != nil {
 		return pemFiles{}, err
 	}
 	return writePEM(c.t, c.lab.dir, got.Certificate, got.PrivateKey), nil
+}
+
+func (c *legoClient) renewalWindow(ctx context.Context, f pemFiles) (start, end time.Time, err error) {
+	l, err := c.connect()
+	if err != nil {
+		return start, end, err
+	}
+	info, err := l.Certificate.GetRenewalInfo(ctx, f.leaf(c.t))
+	if err != nil {
+		return start, end, err
+	}
+	return info.SuggestedWindow.Start, info.SuggestedWindow.End, nil
+}
+
+func (c *legoClient) changeKey(ctx context.Context) error {
+	l, err := c.connect()
+	if err != nil {
+		return err
+	}
+	key := acmetest.NewKey(c.t)
+	if err := l.Registration.KeyRollover(ctx, key); err != nil {
+		return err
+	}
+	c.key = key
+	return nil
 }
 
 func (c *legoClient) revoke(ctx context.Context, f pemFiles) error {

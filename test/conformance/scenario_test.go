@@ -11,8 +11,9 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
-// scenarioTimeout bounds what one client does in one scenario.
-const scenarioTimeout = 90 * time.Second
+// scenarioTimeout bounds what one client does in one scenario: seconds, or on a busy
+// machine minutes, for those that start a program for every number.
+const scenarioTimeout = 4 * time.Minute
 
 // scenario is a column of the table.
 type scenario struct {
@@ -25,8 +26,16 @@ type scenario struct {
 
 // The scenarios that not all clients can be driven through.
 const (
-	provesAnAddress = "proves an address"
-	findsItsAccount = "finds its account again"
+	provesAnAddress  = "proves an address"
+	readsWhy         = "reads why http-01 failed"
+	findsItsAccount  = "finds its account again"
+	changesItsKey    = "changes its account's key"
+	asksForAProfile  = "gets the profile that it asks for"
+	renewsItEarly    = "renews its certificate"
+	asksWhenItIsDue  = "asks when to renew, and says what it replaces"
+	revokesIt        = "revokes its certificate"
+	bindsItsAccount  = "binds an external account"
+	isRefusedUnbound = "is refused without an external account"
 )
 
 // tenant is the external account of the scenarios.
@@ -41,15 +50,19 @@ var scenarios = []scenario{
 	{name: "proves a wildcard", needs: acme.DNS01, run: obtains(acme.DNS01, "*.conformance.example", "conformance.example")},
 	{name: provesAnAddress, needs: acme.HTTP01, run: obtains(acme.HTTP01, "127.0.0.1")},
 	{name: "proves nothing where it is trusted", options: options{trusted: true}, run: provesNothing},
-	{name: "reads why http-01 failed", options: options{stranger: true}, needs: acme.HTTP01, run: readsWhyItFailed},
+	{name: readsWhy, options: options{stranger: true}, needs: acme.HTTP01, run: readsWhyItFailed},
 	{name: findsItsAccount, run: registersTwice},
-	{name: "revokes its certificate", options: options{trusted: true}, run: revokes},
+	{name: changesItsKey, options: options{trusted: true}, run: changesKey},
+	{name: asksForAProfile, options: options{trusted: true}, run: getsItsProfile},
+	{name: renewsItEarly, needs: acme.HTTP01, run: renewsItsCertificate},
+	{name: asksWhenItIsDue, options: options{trusted: true}, run: renewsWhenToldTo},
+	{name: revokesIt, options: options{trusted: true}, run: revokes},
 	{
-		name: "binds an external account", options: options{external: []binding{tenant}, required: true}, needs: acme.HTTP01,
+		name: bindsItsAccount, options: options{external: []binding{tenant}, required: true}, needs: acme.HTTP01,
 		run: bindsAnExternalAccount,
 	},
 	{
-		name: "is refused without an external account", options: options{external: []binding{tenant}, required: true},
+		name: isRefusedUnbound, options: options{external: []binding{tenant}, required: true},
 		run: isRefusedWithoutBinding,
 	},
 }
@@ -59,12 +72,15 @@ func (k *kind) in(s *scenario) bool {
 	return !slices.Contains(k.cannot, s.name) && (s.needs == "" || slices.Contains(k.proves, s.needs))
 }
 
+// on reports whether a client is driven against a target.
+func (k *kind) on(on target) bool { return on.production || !k.program }
+
 func TestForeignClientsGetWhatTheyComeFor(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds {
 		for _, s := range scenarios {
 			for _, on := range targets {
-				if !k.in(&s) {
+				if !k.in(&s) || !k.on(on) {
 					continue
 				}
 				t.Run(strings.ReplaceAll(k.name, "/", ".")+" "+s.name+" on "+on.name, func(t *testing.T) {
@@ -138,6 +154,77 @@ func registersTwice(ctx context.Context, t *testing.T, _ *lab, c client) {
 	first := register(ctx, t, c, nil)
 	if second := register(ctx, t, c, nil); second != first || first == "" {
 		t.Errorf("the account was %q, and then %q", first, second)
+	}
+}
+
+// changesKey gives an account another key, by which it is found and has orders.
+func changesKey(ctx context.Context, t *testing.T, l *lab, c client) {
+	account := register(ctx, t, c, nil)
+	if err := c.(keyChanger).changeKey(ctx); err != nil {
+		t.Fatalf("changing the key: %v", err)
+	}
+	if found := register(ctx, t, c, nil); found != account {
+		t.Errorf("the account was %s, and is %s by its new key", account, found)
+	}
+	obtain(ctx, t, l, c, order{names: []string{"www.conformance.example"}, by: acme.HTTP01})
+}
+
+// getsItsProfile gets a certificate of a profile that is not the default.
+func getsItsProfile(ctx context.Context, t *testing.T, l *lab, c client) {
+	register(ctx, t, c, nil)
+	files := obtain(ctx, t, l, c, order{names: []string{"www.conformance.example"}, by: acme.HTTP01, profile: "shortlived"})
+	mustHaveProfile(t, files.leaf(t), "shortlived")
+}
+
+// renewsItsCertificate gets a second certificate in place of the first.
+func renewsItsCertificate(ctx context.Context, t *testing.T, l *lab, c client) {
+	o := order{names: []string{"b.conformance.example", "a.conformance.example"}, by: acme.HTTP01}
+	register(ctx, t, c, nil)
+	files := obtain(ctx, t, l, c, o)
+	first := files.leaf(t)
+	renewed := renew(ctx, t, l, c, files, o)
+	if renewed.leaf(t).SerialNumber.Cmp(first.SerialNumber) == 0 {
+		t.Errorf("the certificate is still that with the serial number %x", first.SerialNumber)
+	}
+}
+
+// renew renews a certificate, which must succeed, and verifies it.
+func renew(ctx context.Context, t *testing.T, l *lab, c client, f pemFiles, o order) pemFiles {
+	t.Helper()
+	renewed, err := c.renew(ctx, f, o)
+	if err != nil {
+		t.Fatalf("renewing: %v", err)
+	}
+	l.server.verify(t, renewed, o.names)
+	return renewed
+}
+
+// renewsWhenToldTo asks when to renew a certificate, which is while it lasts, and
+// at once when it was revoked. It is replaced once, as the server knows.
+func renewsWhenToldTo(ctx context.Context, t *testing.T, l *lab, c client) {
+	o := order{names: []string{"www.conformance.example"}, by: acme.HTTP01}
+	register(ctx, t, c, nil)
+	files := obtain(ctx, t, l, c, o).put(t, t.TempDir()) // before the next comes into its place
+	leaf, asker := files.leaf(t), c.(renewalAsker)
+	switch start, end, err := asker.renewalWindow(ctx, files); {
+	case err != nil:
+		t.Fatalf("asking when to renew: %v", err)
+	case !start.After(time.Now()) || !end.After(start) || !leaf.NotAfter.After(end):
+		t.Errorf("renew from %s to %s what lasts until %s", start, end, leaf.NotAfter)
+	}
+	if err := c.revoke(ctx, files); err != nil {
+		t.Fatalf("revoking: %v", err)
+	}
+	switch start, end, err := asker.renewalWindow(ctx, files); {
+	case err != nil:
+		t.Fatalf("asking when to renew what is revoked: %v", err)
+	case !end.Before(time.Now()):
+		t.Errorf("renew from %s to %s what is revoked, and should be at once", start, end)
+	}
+	renew(ctx, t, l, c, files, o)
+	_, err := c.renew(ctx, files, o) // some try again without saying what they replace
+	if !strings.Contains(l.server.stderr.String(), string(acme.AlreadyReplaced)) {
+		t.Errorf("the server did not refuse to replace a certificate twice; the client: %v", err)
 	}
 }
 

@@ -56,12 +56,14 @@ type acmeServer struct {
 type target struct {
 	name  string
 	start func(t *testing.T, l *lab, o options) *acmeServer
+	// production is true of the way that the operator runs it.
+	production bool
 }
 
 // targets lists the ways.
 var targets = []target{
-	{"dev", startDev},
-	{"serve", startServe},
+	{"dev", startDev, false},
+	{"serve", startServe, true},
 }
 
 // startDev runs acmeserver dev, with its state in memory, and waits for the

@@ -68,7 +68,21 @@ func (c *uacmeClient) register(ctx context.Context, b *binding) (string, error) 
 }
 
 func (c *uacmeClient) obtain(ctx context.Context, o order) (pemFiles, error) {
-	if _, err := c.uacme(ctx, o.by, append([]string{"issue"}, o.names...)...); err != nil {
+	return c.issue(ctx, o)
+}
+
+func (c *uacmeClient) renew(ctx context.Context, _ pemFiles, o order) (pemFiles, error) {
+	return c.issue(ctx, o, "--force")
+}
+
+func (c *uacmeClient) changeKey(ctx context.Context) error {
+	_, err := c.uacme(ctx, "", "newkey")
+	return err
+}
+
+// issue gets a certificate.
+func (c *uacmeClient) issue(ctx context.Context, o order, options ...string) (pemFiles, error) {
+	if _, err := c.uacme(ctx, o.by, append(append(options, "issue"), o.names...)...); err != nil {
 		return pemFiles{}, err
 	}
 	name, conf := strings.TrimPrefix(o.names[0], "*."), filepath.Join(c.dir, "conf")

@@ -50,6 +50,30 @@ func (s *acmeServer) verify(t *testing.T, files pemFiles, names []string) {
 	}
 }
 
+// leaf reads the certificate.
+func (f pemFiles) leaf(t *testing.T) *x509.Certificate {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(f.chain, f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair.Leaf
+}
+
+// put copies the files to a directory.
+func (f pemFiles) put(t *testing.T, dir string) pemFiles {
+	t.Helper()
+	chain, err := os.ReadFile(f.chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writePEM(t, dir, chain, key)
+}
+
 // namesOf returns the subject alternative names of a certificate, sorted.
 func namesOf(c *x509.Certificate) []string {
 	names := slices.Clone(c.DNSNames)

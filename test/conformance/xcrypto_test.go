@@ -54,7 +54,11 @@ func (c *xcryptoClient) register(ctx context.Context, b *binding) (string, error
 }
 
 func (c *xcryptoClient) obtain(ctx context.Context, o order) (pemFiles, error) {
-	made, err := c.AuthorizeOrder(ctx, authzIDs(o.names))
+	var options []xacme.OrderOption
+	if o.profile != "" {
+		options = append(options, xacme.WithOrderIssuanceProfile(xacme.ProfileName(o.profile)))
+	}
+	made, err := c.AuthorizeOrder(ctx, authzIDs(o.names), options...)
 	if err != nil {
 		return pemFiles{}, err
 	}
@@ -62,6 +66,14 @@ func (c *xcryptoClient) obtain(ctx context.Context, o order) (pemFiles, error) {
 		return pemFiles{}, err
 	}
 	return c.finalize(ctx, made, o.names)
+}
+
+func (c *xcryptoClient) renew(ctx context.Context, _ pemFiles, o order) (pemFiles, error) {
+	return c.obtain(ctx, o)
+}
+
+func (c *xcryptoClient) changeKey(ctx context.Context) error {
+	return c.AccountKeyRollover(ctx, acmetest.NewKey(c.t))
 }
 
 func (c *xcryptoClient) revoke(ctx context.Context, f pemFiles) error {
