@@ -98,7 +98,7 @@ func restartWhenSetUp(process *os.Process, line []byte) {
 // children of a web server that was started by root.
 func publicDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "conformance")
+	dir, err := os.MkdirTemp("", "conformance") //nolint:usetesting // others cannot enter what t.TempDir makes
 	if err != nil {
 		t.Fatal(err)
 	}
