@@ -63,7 +63,7 @@ type kind struct {
 var kinds = []kind{
 	{name: "lego", start: newLego, proves: acme.ChallengeTypes},
 	{
-		name: "x/crypto/acme", start: newXCrypto, proves: acme.ChallengeTypes,
+		name: "x/crypto/acme", start: newXCrypto, proves: acme.DefaultChallenges,
 		cannot:  []string{asksWhenItIsDue},
 		because: "asks for no renewal information",
 	},
@@ -79,7 +79,7 @@ var kinds = []kind{
 		because: "leaves tls-alpn-01 to another program, ualpn, and knows neither profiles nor renewal information",
 	},
 	{
-		name: "dehydrated", start: newDehydrated, program: true, proves: acme.ChallengeTypes,
+		name: "dehydrated", start: newDehydrated, program: true, proves: acme.DefaultChallenges,
 		cannot:  []string{provesAnAddress, asksForAProfile, changesItsKey, asksWhenItIsDue},
 		because: "0.7.0, that of Debian 12, orders no certificates for addresses, never changes its key, and knows neither profiles nor renewal information",
 	},
