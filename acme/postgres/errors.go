@@ -20,6 +20,7 @@ import (
 var unavailableCodes = []string{
 	"08",    // connection exception
 	"25006", // read-only transaction: a standby, or one that was a primary
+	"25P03", // idle in transaction: the database stood still between two statements
 	"28",    // authentication: a password is being rotated
 	"3D000", // no such database: it is being restored
 	"40",    // rolled back: deadlock, serialization

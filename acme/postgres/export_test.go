@@ -24,5 +24,5 @@ func Traced(t *testing.T, cfg Config, tracer pgx.QueryTracer) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Store{pool: pool, metrics: m}
+	return &Store{pool: pool, metrics: m, timeouts: timeoutsOf(cfg.withDefaults())}
 }

@@ -54,13 +54,13 @@ const completeOrder = `
 func (s *Store) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error) {
 	const what = "finalize order"
 	defer s.metrics.observe(what, time.Now())
-	conn, err := s.pool.Acquire(ctx)
+	conn, err := s.borrow(ctx)
 	if err != nil {
 		return nil, s.metrics.count(what, storeError(what, err))
 	}
 	defer release(ctx, conn)
 
-	o, err := lockForIssue(ctx, conn, by, f)
+	o, err := s.lockForIssue(ctx, conn, by, f)
 	if err != nil || o.Status == acme.OrderValid {
 		return o, s.metrics.count(what, err)
 	}
@@ -70,7 +70,7 @@ func (s *Store) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finali
 	}
 	c.ID = cmp.Or(c.ID, acme.NewID())
 	c.AccountID, c.OrderID = by.Account, f.OrderID
-	if err := complete(ctx, conn, c, acme.NameSetOf(o.Identifiers)); err != nil {
+	if err := s.complete(ctx, conn, c, acme.NameSetOf(o.Identifiers)); err != nil {
 		return nil, s.metrics.count(what, storeError(what, err))
 	}
 	by.Redeemed = true
@@ -80,7 +80,7 @@ func (s *Store) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finali
 
 // lockForIssue begins a transaction and locks an order that may be finalized with
 // a key, or returns one that is valid already.
-func lockForIssue(ctx context.Context, conn *pgxpool.Conn, by *acme.Proof, f acme.Finalization) (*acme.Order, error) {
+func (s *Store) lockForIssue(ctx context.Context, conn *pgxpool.Conn, by *acme.Proof, f acme.Finalization) (*acme.Order, error) {
 	b, o := &pgx.Batch{}, new(acme.Order)
 	var found, expired, keyInUse bool
 	var accountStatus string
@@ -89,7 +89,7 @@ func lockForIssue(ctx context.Context, conn *pgxpool.Conn, by *acme.Proof, f acm
 	b.Queue(lockOrder, uuidOf(f.OrderID), uuidOf(by.Account), f.Key[:]).QueryRow(optional(&found, func(row pgx.Row) error {
 		return scanOrder(row, o, &expired, &accountStatus, &keyInUse)
 	}))
-	err := conn.SendBatch(ctx, b).Close()
+	err := s.roundTrip(ctx, conn, b)
 	switch {
 	case err != nil:
 		return nil, storeError("lock order", proofError(err))
@@ -115,13 +115,13 @@ var errNothingCompleted = errors.New("the certificate's issuer is not registered
 
 // complete records the certificate of the order that conn has locked, which is for
 // names, and commits.
-func complete(ctx context.Context, conn *pgxpool.Conn, c *acme.Certificate, names acme.NameSet) error {
+func (s *Store) complete(ctx context.Context, conn *pgxpool.Conn, c *acme.Certificate, names acme.NameSet) error {
 	b := &pgx.Batch{}
 	var completed bool
 	b.Queue(completeOrder, uuidOf(c.OrderID), uuidOf(c.ID), c.Serial[:], c.IssuerID[:], c.DER,
 		c.NotBefore, c.NotAfter, timeOf(c.IssuedAt), names[:]).Exec(changed(&completed))
 	b.Queue(`COMMIT`)
-	if err := conn.SendBatch(ctx, b).Close(); err != nil {
+	if err := s.roundTrip(ctx, conn, b); err != nil {
 		return err
 	}
 	if !completed {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
@@ -95,15 +96,19 @@ func (s *Store) NonceKeys(ctx context.Context) ([]acme.NonceKey, error) {
 	if fresh {
 		return keys, nil
 	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		// Readers go on; other makers wait and then find a fresh key.
-		if _, err := tx.Exec(ctx, `LOCK TABLE nonce_keys IN SHARE ROW EXCLUSIVE MODE`); err != nil {
-			return err
-		}
-		b := &pgx.Batch{}
-		queueNewNonceKey(b)
-		queueNonceKeys(b, &keys, &fresh)
-		return tx.SendBatch(ctx, b).Close()
+	ctx, cancel := context.WithTimeout(ctx, s.exchange)
+	defer cancel()
+	err := s.lend(ctx, func(conn *pgxpool.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			// Readers go on; other makers wait and then find a fresh key.
+			if _, err := tx.Exec(ctx, `LOCK TABLE nonce_keys IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+				return err
+			}
+			b := &pgx.Batch{}
+			queueNewNonceKey(b)
+			queueNonceKeys(b, &keys, &fresh)
+			return tx.SendBatch(ctx, b).Close()
+		})
 	})
 	if err != nil {
 		return nil, s.metrics.count("make nonce key", storeError("make nonce key", err))

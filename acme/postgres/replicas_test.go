@@ -33,8 +33,9 @@ func startFleet(t *testing.T, url string, key crypto.Signer, servers int, p acme
 	var running []*acmetest.Server
 	var stores []*postgres.Store
 	for range servers {
-		store := postgrestest.Open(t, postgres.Config{URL: url})
-		s := acmetest.StartServer(t, store, server.Config{Limits: ratelimit.New(p)})
+		// A crowd is all served here, however long that takes.
+		store := postgrestest.Open(t, postgres.Config{URL: url, AcquireTimeout: time.Minute})
+		s := acmetest.StartServer(t, store, server.Config{Limits: ratelimit.New(p), MaxRequests: 10_000})
 		c, err := acmetest.Dial(t.Context(), s.Client(), s.DirectoryURL(), key)
 		if err != nil {
 			t.Fatal(err)

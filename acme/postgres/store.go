@@ -22,6 +22,7 @@ const (
 	DefaultSchema           = "acme"
 	DefaultMaxConnections   = 10
 	DefaultStatementTimeout = 5 * time.Second
+	DefaultAcquireTimeout   = 5 * time.Second
 )
 
 // Config tells where the database is and how much of it to use.
@@ -42,6 +43,10 @@ type Config struct {
 	// long a transaction of a server that hangs is kept open; default
 	// [DefaultStatementTimeout].
 	StatementTimeout time.Duration
+	// AcquireTimeout bounds the wait for a connection, while all are in use or one is
+	// being made: whoever has waited for so long is better told to come back. Default
+	// [DefaultAcquireTimeout].
+	AcquireTimeout time.Duration
 	// Logger is told of connections that were lost; default [slog.Default].
 	Logger *slog.Logger
 	// Registerer takes the metrics; nil for none.
@@ -53,8 +58,11 @@ type Config struct {
 type Store struct {
 	pool    *pgxpool.Pool
 	metrics *metrics
+	timeouts
 	// migrated is true once the schema was seen to have what this code needs.
 	migrated atomic.Bool
+	// answered is when the database last did what it was asked, in Unix nanoseconds.
+	answered atomic.Int64
 }
 
 // New returns a store. It does not wait for the database: one that cannot be
@@ -75,55 +83,18 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &Store{pool: pool, metrics: m}, nil
+	return &Store{pool: pool, metrics: m, timeouts: timeoutsOf(cfg)}, nil
 }
 
 // Close ends the connections, after those in use were given back.
 func (s *Store) Close() { s.pool.Close() }
 
-// Ping asks whether requests can be served now: the database answers, may be
-// written to, and its schema has all migrations that this code needs. One round trip.
-func (s *Store) Ping(ctx context.Context) error {
-	b := &pgx.Batch{}
-	var readOnly bool
-	b.Queue(`SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean`).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&readOnly) })
-	if err := s.send(ctx, "ping", b); err != nil {
-		return err
-	}
-	if readOnly {
-		return fmt.Errorf("ping: the database is read-only: %w", acme.ErrUnavailable)
-	}
-	return s.checkSchema(ctx)
-}
-
-// checkSchema asks for the schema's version until it was once sufficient:
-// migrations only go forward.
-func (s *Store) checkSchema(ctx context.Context) error {
-	if s.migrated.Load() {
-		return nil
-	}
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return storeError("check the schema", err)
-	}
-	defer conn.Release()
-	current, err := schemaVersion(ctx, conn.Conn(), conn.Conn().Config().RuntimeParams["search_path"])
-	if err != nil {
-		return err
-	}
-	if wanted := wantedVersion(); current < wanted {
-		return fmt.Errorf("the schema has version %d, not %d: run the migrations: %w", current, wanted, acme.ErrUnavailable)
-	}
-	s.migrated.Store(true)
-	return nil
-}
-
 // send runs the statements of b in one round trip and one transaction, which is
 // rolled back where one of them fails. Their callbacks have run when it returns.
 func (s *Store) send(ctx context.Context, what string, b *pgx.Batch) error {
 	defer s.metrics.observe(what, time.Now())
-	return s.metrics.count(what, storeError(what, s.pool.SendBatch(ctx, b).Close()))
+	err := s.lend(ctx, func(conn *pgxpool.Conn) error { return s.roundTrip(ctx, conn, b) })
+	return s.metrics.count(what, storeError(what, err))
 }
 
 // unhurried is queued first in a transaction that may be forgotten in a crash of

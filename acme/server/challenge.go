@@ -53,7 +53,7 @@ func (s *Server) challenge(r *request) (*response, error) {
 	}
 	challenge := a.Challenge(t)
 	if validation != nil {
-		if result, done := s.awaitValidation(r.ctx, validation); done {
+		if result, done := s.awaitValidation(r, validation); done {
 			challenge = &result
 		}
 	}
@@ -64,8 +64,9 @@ func (s *Server) challenge(r *request) (*response, error) {
 // wait is longer than Postgres delays an asynchronous commit (three times
 // wal_writer_delay, 200 ms), so a client that is told "processing" was told so of
 // a row that is on disk.
-func (s *Server) awaitValidation(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
-	ctx, cancel := context.WithTimeout(ctx, s.config.ValidationWait)
+func (s *Server) awaitValidation(r *request, v *acme.Validation) (acme.Challenge, bool) {
+	s.leave(r)
+	ctx, cancel := context.WithTimeout(r.ctx, s.config.ValidationWait)
 	defer cancel()
 	return s.config.Validator.Validate(ctx, v)
 }

@@ -26,6 +26,8 @@ type request struct {
 	path   func(name string) string // the value of a wildcard of the route's path
 	query  func() url.Values
 	client netip.Addr // the peer of the connection
+	// entered says that the request counts as one that is worked on.
+	entered bool
 
 	// The rest is of POSTs only.
 	proof   *acme.Proof      // of the account, for the store; nil where none was named
@@ -107,6 +109,7 @@ func (s *Server) serve(rt route, r *request, hr *http.Request, w http.ResponseWr
 	if err := s.checkFlood(r); err != nil {
 		return nil, err
 	}
+	defer s.leave(r)
 	if err := s.authenticate(rt, r, hr, w); err != nil {
 		return nil, err
 	}
@@ -224,11 +227,11 @@ func (s *Server) record(hr *http.Request, rt route, r *request, status int, p *a
 	s.metrics.observe(rt.path, status, problem, took)
 	level := slog.LevelInfo
 	switch {
+	case (rt.auth == anyone || rt.auth == public) && status < http.StatusBadRequest,
+		errors.Is(err, errFlood), errors.Is(err, errOverload): // the log is not to be flooded either
+		level = slog.LevelDebug
 	case status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case (rt.auth == anyone || rt.auth == public) && status < http.StatusBadRequest,
-		errors.Is(err, errFlood): // the log is not to be flooded either
-		level = slog.LevelDebug
 	}
 	if !s.config.Logger.Enabled(hr.Context(), level) {
 		return

@@ -42,17 +42,17 @@ func (s *Server) authenticate(rt route, r *request, hr *http.Request, w http.Res
 	if rt.path == "/" { // nothing is there whatever the method
 		return nil
 	}
-	switch {
-	case rt.auth == anyone:
-		return allowMethods(hr, w, http.MethodGet, http.MethodHead)
-	case rt.auth == public && hr.Method != http.MethodPost:
-		return allowMethods(hr, w, http.MethodGet, http.MethodHead, http.MethodPost)
-	}
-	if err := allowMethods(hr, w, http.MethodPost); err != nil {
+	if err := allowMethods(hr, w, rt.methods()...); err != nil {
 		return err
+	}
+	if hr.Method != http.MethodPost {
+		return s.enter(r)
 	}
 	body, err := readBody(hr, w)
 	if err != nil {
+		return err
+	}
+	if err := s.enter(r); err != nil {
 		return err
 	}
 	jws, err := parseJWS(body)
@@ -71,6 +71,18 @@ func (s *Server) authenticate(rt route, r *request, hr *http.Request, w http.Res
 		return s.authenticateKey(r, jws, nonce)
 	}
 	return s.authenticateAccount(rt, r, jws, nonce)
+}
+
+// methods lists the methods that a route takes (RFC 8555 §6.3).
+func (rt route) methods() []string {
+	switch rt.auth {
+	case anyone:
+		return []string{http.MethodGet, http.MethodHead}
+	case public:
+		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	default:
+		return []string{http.MethodPost}
+	}
 }
 
 // allowMethods refuses every method but those named (RFC 8555 §6.3).

@@ -14,7 +14,8 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
+// newMetrics registers the metrics; inFlight returns how many requests are worked on.
+func newMetrics(r prometheus.Registerer, inFlight func() float64) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "acme_requests_total",
@@ -26,7 +27,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}, []string{"route"}),
 	}
-	r.MustRegister(m.requests, m.duration)
+	r.MustRegister(m.requests, m.duration, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "acme_requests_in_flight", Help: "Requests that are worked on; beyond a bound, more are answered with 503.",
+	}, inFlight))
 	return m
 }
 

@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -73,6 +74,11 @@ type Config struct {
 	ValidationLease time.Duration
 	// RequestTimeout bounds the work on one request; default 30 s.
 	RequestTimeout time.Duration
+	// MaxRequests bounds how many requests are worked on at once: one more is told
+	// to come back (503), before it costs anything. Default 512, which is half a
+	// second of work for a small replica: a client is better told so than left
+	// waiting. Those that only wait for a client or for a validation do not count.
+	MaxRequests int
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -104,6 +110,8 @@ type Server struct {
 	// the store to say ([acme.Proof]).
 	accounts *lru.Cache[acme.ID, rememberedAccount]
 	crls     crlCache
+	// inFlight counts the requests that are worked on.
+	inFlight atomic.Int64
 }
 
 // authentication is how a route's requests prove who they are from.
@@ -212,11 +220,13 @@ func New(c Config) (*Server, error) {
 	setDefault(&c.ValidationWait, 2*time.Second)
 	setDefault(&c.ValidationLease, 30*time.Second)
 	setDefault(&c.RequestTimeout, 30*time.Second)
+	setDefault(&c.MaxRequests, 512)
 	accounts, err := lru.New[acme.ID, rememberedAccount](rememberedAccounts)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, metrics: newMetrics(c.Registerer), accounts: accounts}
+	s := &Server{config: c, accounts: accounts}
+	s.metrics = newMetrics(c.Registerer, func() float64 { return float64(s.inFlight.Load()) })
 	for _, u := range c.URLs {
 		b, err := newBase(u)
 		if err != nil {

@@ -1,0 +1,45 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// errOverload marks the problem of a request that came when there was enough to do.
+var errOverload = errors.New("overload")
+
+// The bounds of the time after which those who were turned away come back. They are
+// spread, or they would all be there again at the same moment.
+const (
+	minOverloadRetry = time.Second
+	maxOverloadRetry = 10 * time.Second
+)
+
+// enter begins the work on a request, unless there is enough of it. It is called once
+// the request is read, so that a client which sends slowly takes nobody's place.
+func (s *Server) enter(r *request) error {
+	if n := s.inFlight.Add(1); n > int64(s.config.MaxRequests) {
+		s.inFlight.Add(-1)
+		return fmt.Errorf("%w: %w", errOverload, &acme.Problem{
+			// 503 is what clients retry; of 429 some believe that it is final.
+			Type: acme.ServerInternal, Status: http.StatusServiceUnavailable,
+			RetryAfter: minOverloadRetry + rand.N(maxOverloadRetry-minOverloadRetry), //nolint:gosec // spread, no secret
+			Detail:     "the service has too many requests to work on at the moment; come back a little later",
+		})
+	}
+	r.entered = true
+	return nil
+}
+
+// leave ends the work on a request; what is left for it is to wait, or to be answered.
+func (s *Server) leave(r *request) {
+	if r.entered {
+		r.entered = false
+		s.inFlight.Add(-1)
+	}
+}
