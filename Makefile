@@ -31,10 +31,10 @@ demo-clean: kind-down ## Remove what the demo made: the cluster, with all that i
 ##@ Test
 
 test: ## Run every test and say how long each part took
-	hack/test unit store controllers conformance e2e
+	FAULTS= hack/test unit store controllers conformance faults e2e
 
 test-unit: ## Tests that need nothing but Go
-	go test -race $$(go list ./... | grep -vE '/(acme/postgres|controllers|test/load)(/|$$)')
+	go test -race $$(go list ./... | grep -vE '/(acme/postgres|controllers|test/load|test/faults)(/|$$)')
 
 test-store: ## The store and the load generator, on a real Postgres
 	hack/postgres/ensure >/dev/null
@@ -49,6 +49,13 @@ test-conformance: ## Foreign ACME clients
 	hack/clients
 	cd test/conformance && go test -count=1 -parallel 6 ./... # they wait more than they compute
 	cd test/conformance/pebble && go test -count=1 ./...
+
+# How long the faults last: -long, or nothing for the short form, which make test has.
+FAULTS ?= -long
+
+test-faults: ## What is left when servers and databases die under load; FAULTS= is the short form
+	hack/postgres/ensure >/dev/null
+	go test -count=1 -timeout 30m -v ./test/faults $(FAULTS)
 
 test-e2e: kind-up image ## Everything together, on kind
 	hack/kind/load $(IMAGE)

@@ -1,0 +1,210 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
+)
+
+// outcome is what a run has left: what the clients saw, and the database.
+type outcome struct {
+	*load
+	exchanges []exchange
+	db        *pgx.Conn
+}
+
+// invariants is the list of what must hold after any run, whatever happened in it.
+var invariants = []struct {
+	name  string
+	check func(*outcome, context.Context) error
+}{
+	{"no delivered certificate is unrecorded", (*outcome).deliveredIsRecorded},
+	{"no order has two certificates", (*outcome).oneCertificateEach},
+	{"no order is stuck", (*outcome).nothingIsStuck},
+	{"no order that was acknowledged is lost", (*outcome).nothingIsLost},
+	{"no nonce was taken twice", (*outcome).noncesAreTakenOnce},
+	{"no limit was exceeded, and nothing was spent in vain", (*outcome).limitsAreExact},
+	{"no answer but a certificate, a limit met, a nonce refused, or 503 with Retry-After", (*outcome).answersAreKnown},
+	{"no replica went in and out of service more than once", (*outcome).readinessIsSteady},
+}
+
+// check holds the database and the clients' view against each other.
+func (l *load) check(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	db, err := pgx.Connect(ctx, l.fleet.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(ctx)
+	o := &outcome{load: l, exchanges: l.recorder.all(), db: db}
+	for _, invariant := range invariants {
+		if err := invariant.check(o, ctx); err != nil {
+			t.Errorf("%s: %v", invariant.name, err)
+		}
+	}
+	if len(l.deliveries) == 0 {
+		t.Error("no certificate was delivered: nothing was tried")
+	}
+}
+
+// idOf returns the ID at the end of a URL.
+func idOf(url string) (acme.ID, error) { return acme.ParseID(url[strings.LastIndex(url, "/")+1:]) }
+
+// deliveredIsRecorded looks for every certificate that a client has.
+func (o *outcome) deliveredIsRecorded(ctx context.Context) error {
+	for _, d := range o.deliveries {
+		id, err := idOf(d.order)
+		if err != nil {
+			return err
+		}
+		var der []byte
+		err = o.db.QueryRow(ctx, `
+			SELECT c.der FROM acme.orders o JOIN acme.certificates c ON c.id = o.certificate_id AND c.order_id = o.id
+			WHERE o.id = $1 AND o.status = 'valid'`, [16]byte(id)).Scan(&der)
+		if err != nil {
+			return fmt.Errorf("that of %s: %w", d.order, err)
+		}
+		if !bytes.Equal(der, d.der) {
+			return fmt.Errorf("that of %s is another than the client has", d.order)
+		}
+	}
+	return nil
+}
+
+// oneCertificateEach asks for orders with more certificates than one, or one that is
+// not theirs.
+func (o *outcome) oneCertificateEach(ctx context.Context) error {
+	return o.none(ctx, `
+		SELECT count(*) FROM acme.certificates c LEFT JOIN acme.orders o ON o.certificate_id = c.id AND o.id = c.order_id
+		WHERE o.id IS NULL OR o.status <> 'valid'`)
+}
+
+// nothingIsStuck asks for work that nobody does, and what clients had to give up.
+func (o *outcome) nothingIsStuck(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.faults) > 0 {
+		return fmt.Errorf("%d clients could not go on; the first: %w", len(o.faults), o.faults[0])
+	}
+	if err := o.none(ctx, `SELECT count(*) FROM acme.authorizations WHERE due_at IS NOT NULL`); err != nil {
+		return fmt.Errorf("validations: %w", err)
+	}
+	return o.none(ctx, `
+		SELECT count(*) FROM acme.orders o WHERE o.status = 'pending' AND NOT EXISTS (
+			SELECT FROM unnest(o.authorization_ids) AS needed (id) LEFT JOIN acme.authorizations a ON a.id = needed.id
+			WHERE a.status IS DISTINCT FROM 'valid')`)
+}
+
+// nothingIsLost looks for every order that a client was told was made.
+func (o *outcome) nothingIsLost(ctx context.Context) error {
+	for _, e := range o.exchanges {
+		if e.order == "" {
+			continue
+		}
+		id, err := idOf(e.order)
+		if err != nil {
+			return err
+		}
+		var there bool
+		if err := o.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM acme.orders WHERE id = $1)`, [16]byte(id)).Scan(&there); err != nil {
+			return err
+		}
+		if !there {
+			return fmt.Errorf("%s, which was answered with %d, is not there", e.order, e.status)
+		}
+	}
+	return nil
+}
+
+// noncesAreTakenOnce looks for a nonce of which two answers say that it was good.
+func (o *outcome) noncesAreTakenOnce(context.Context) error {
+	taken, refused := map[string]*exchange{}, 0
+	for i := range o.exchanges {
+		e := &o.exchanges[i]
+		if e.problem == acme.BadNonce {
+			refused++
+		}
+		if e.nonce == "" || e.problem == acme.BadNonce || e.status == 0 || e.status >= http.StatusInternalServerError {
+			continue
+		}
+		if other, ok := taken[e.nonce]; ok {
+			return fmt.Errorf("%s: %s was answered with %d, and %s with %d", e.nonce, other.route, other.status, e.route, e.status)
+		}
+		taken[e.nonce] = e
+	}
+	if refused == 0 {
+		return fmt.Errorf("none was refused of %d: nothing was tried", len(taken))
+	}
+	return nil
+}
+
+// limitsAreExact counts what the greedy have.
+func (o *outcome) limitsAreExact(ctx context.Context) error {
+	for _, of := range []struct {
+		what  string
+		query string
+		most  int
+	}{
+		{"accounts", `SELECT count(*) FROM acme.accounts`, mostAccounts},
+		{"orders of an account", `SELECT max(n) FROM (SELECT count(*) AS n FROM acme.orders WHERE identifiers::text LIKE '%.more.test%') o`, mostOrders},
+		{"orders at once", `SELECT count(*) FROM acme.orders WHERE identifiers::text LIKE '%.at-once.test%'`, mostAtOnce},
+	} {
+		var n int
+		if err := o.db.QueryRow(ctx, of.query).Scan(&n); err != nil {
+			return err
+		}
+		if n != of.most {
+			return fmt.Errorf("%d %s; want %d, the limit", n, of.what, of.most)
+		}
+	}
+	return nil
+}
+
+// answersAreKnown looks for what no fault excuses.
+func (o *outcome) answersAreKnown(context.Context) error {
+	for i := range o.exchanges {
+		e := &o.exchanges[i]
+		switch {
+		case e.status == 0, e.status < http.StatusBadRequest, e.problem == acme.BadNonce:
+		case (e.status == http.StatusServiceUnavailable || e.problem == acme.RateLimited) && e.comeBack:
+		default:
+			return fmt.Errorf("%s was answered with %d %s (Retry-After: %t)", e.route, e.status, e.problem, e.comeBack)
+		}
+		if e.lost == "no answer" {
+			return fmt.Errorf("%s was not answered within %s", e.route, e.ended.Sub(e.began).Round(time.Millisecond))
+		}
+	}
+	return nil
+}
+
+// readinessIsSteady counts how often each replica became ready, or stopped being so.
+func (o *outcome) readinessIsSteady(context.Context) error {
+	for _, r := range o.fleet.replicas {
+		if n := r.changes.Load(); n > 2 {
+			return fmt.Errorf("server %d: %d changes", r.number, n)
+		}
+	}
+	return nil
+}
+
+// none returns an error where a query counts more than nothing.
+func (o *outcome) none(ctx context.Context, query string) error {
+	var n int
+	if err := o.db.QueryRow(ctx, query).Scan(&n); err != nil {
+		return err
+	}
+	if n > 0 {
+		return fmt.Errorf("there are %d", n)
+	}
+	return nil
+}
