@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -53,7 +54,8 @@ func listen(ctx context.Context, faces []face) ([]face, error) {
 // shutdown says how a server stops: drain is called at once, connections are
 // taken for delay more, and requests in flight have timeout to end. A rolling
 // update loses no request by it: the endpoints of the Service learn of the end
-// while this replica still answers.
+// while this replica still answers, and clients that keep a connection are told with
+// each answer to make another, before it is closed under a request of theirs.
 type shutdown struct {
 	drain   func() // may be nil
 	delay   time.Duration
@@ -69,9 +71,10 @@ func serveFaces(ctx context.Context, log *slog.Logger, s shutdown, faces []face)
 		return nil
 	}
 	servers := make([]*http.Server, len(faces))
+	var draining atomic.Bool
 	for i, f := range faces {
 		srv := &http.Server{
-			Handler: f.handler, TLSConfig: f.tls, MaxHeaderBytes: maxHeaderBytes,
+			Handler: closing(&draining, f.handler), TLSConfig: f.tls, MaxHeaderBytes: maxHeaderBytes,
 			ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // handshakes that clients break off
 		}
@@ -93,6 +96,7 @@ func serveFaces(ctx context.Context, log *slog.Logger, s shutdown, faces []face)
 	select {
 	case <-ctx.Done():
 		log.Info("stopping", "face", faces[0].name, "delay", s.delay.String())
+		draining.Store(true)
 		if s.drain != nil {
 			s.drain()
 		}
@@ -114,4 +118,15 @@ func serveFaces(ctx context.Context, log *slog.Logger, s shutdown, faces []face)
 		})
 	}
 	return g.Wait()
+}
+
+// closing has a connection closed after each answer while the server drains; HTTP/2
+// translates that into GOAWAY (RFC 9113 §6.8).
+func closing(draining *atomic.Bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
