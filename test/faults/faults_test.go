@@ -34,6 +34,15 @@ const (
 	trusted mode = "trusted"
 )
 
+// The faults that need servers of their own kind.
+const (
+	fullDisk     = "no room on the disk of Postgres, and then room"
+	skewedClocks = "clocks of two replicas 4 minutes behind and ahead"
+)
+
+// rollingUpgrade is no fault: nobody may notice it.
+const rollingUpgrade = "SIGTERM of each server in turn, which is started again"
+
 // faults is the list of what can go wrong with processes. What can go wrong with a
 // cluster is in test/e2e.
 var faults = []fault{
@@ -42,7 +51,11 @@ var faults = []fault{
 	{"kill -9 of Postgres, which is started again", http01, killPostgres, 0, 5 * time.Second},
 	{"kill -9 of Postgres, which is started again", trusted, killPostgres, time.Second, 5 * time.Second},
 	{"Postgres stands still", http01, pausePostgres, 0, 30 * time.Second},
-	{"Postgres stands still", trusted, pausePostgres, 5 * time.Second, 30 * time.Second},
+	{"Postgres stands still", trusted, pausePostgres, 0, 30 * time.Second},
+	{"Postgres stands still, and a crowd comes", trusted, pauseInCrowd, 5 * time.Second, 30 * time.Second},
+	{fullDisk, trusted, fillDisk, 3 * time.Second, 15 * time.Second},
+	{rollingUpgrade, http01, replaceServers, time.Second, 5 * time.Second},
+	{skewedClocks, trusted, noFault, time.Second, 10 * time.Second},
 }
 
 // The time of load before a fault and after it.
@@ -55,6 +68,9 @@ func around() time.Duration {
 
 // recoveryTimeout is the longest that requests may go on to fail after a fault.
 const recoveryTimeout = 15 * time.Second
+
+// answerTimeout is the longest that any client may wait for an answer.
+const answerTimeout = 15 * time.Second
 
 func TestInvariantsHoldWhateverDies(t *testing.T) {
 	var rows []row
@@ -72,8 +88,7 @@ func TestInvariantsHoldWhateverDies(t *testing.T) {
 
 // run has a fault happen under load and returns its row of the table.
 func (f fault) run(t *testing.T, hold time.Duration) row {
-	servers := startFleet(t, f.mode, "")
-	l := newLoad(t, servers, f.mode)
+	l := newLoad(t, f.start(t), f.mode)
 	began := time.Now()
 	l.begin(t)
 	wait(t.Context(), around())
@@ -90,7 +105,26 @@ func (f fault) run(t *testing.T, hold time.Duration) row {
 	if r.recovery > recoveryTimeout {
 		t.Errorf("requests failed for %s after the fault; want at most %s", r.recovery, recoveryTimeout)
 	}
+	if len(r.failed) > 0 && (f.name == rollingUpgrade || f.name == skewedClocks) {
+		t.Errorf("requests failed: %v; want none", r.failed)
+	}
+	if r.slowest > answerTimeout {
+		t.Errorf("a client waited for %s; want at most %s", r.slowest, answerTimeout)
+	}
 	return r
+}
+
+// start starts the servers that the fault is for.
+func (f fault) start(t *testing.T) *fleet {
+	t.Helper()
+	switch f.name {
+	case skewedClocks:
+		return startSkewedFleet(t)
+	case fullDisk:
+		return startFleet(t, f.mode, smallDisk(t))
+	default:
+		return startFleet(t, f.mode, "")
+	}
 }
 
 // killServer kills a server and starts it again.
@@ -102,6 +136,19 @@ func killServer(t *testing.T, l *load, hold time.Duration) time.Time {
 	l.fleet.replicas[0].start(t)
 	l.fleet.replicas[0].awaitReady(t)
 	return killed // the others are there all the time
+}
+
+// replaceServers does what a rolling upgrade does: one server after the other is told
+// to stop, and started again.
+func replaceServers(t *testing.T, l *load, hold time.Duration) time.Time {
+	t.Helper()
+	for _, r := range l.fleet.replicas {
+		r.stop(t)
+		r.start(t)
+		r.awaitReady(t)
+		wait(t.Context(), hold)
+	}
+	return time.Now()
 }
 
 // killPostgres kills all processes of Postgres and starts it again.
@@ -122,9 +169,16 @@ func killPostgres(t *testing.T, l *load, hold time.Duration) time.Time {
 // pausePostgres stops all processes of Postgres, and lets them go on.
 func pausePostgres(t *testing.T, l *load, hold time.Duration) time.Time {
 	t.Helper()
+	return stopPostgres(t, l, hold, func() {})
+}
+
+// stopPostgres stops all processes of Postgres, calls then, and lets them go on.
+func stopPostgres(t *testing.T, l *load, hold time.Duration, then func()) time.Time {
+	t.Helper()
 	if err := l.fleet.database.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	then()
 	wait(t.Context(), hold)
 	if err := l.fleet.database.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)

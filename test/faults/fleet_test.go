@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net/netip"
@@ -54,6 +55,7 @@ func TestMain(m *testing.M) {
 // fleet is some servers on one database, and what is around them.
 type fleet struct {
 	database  *postgrestest.Server
+	disk      string // of a database that has one of its own
 	url       string // of the database
 	replicas  []*replica
 	responder *acmetest.HTTP01
@@ -68,22 +70,14 @@ func startFleet(t *testing.T, m mode, dir string) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{responder: acmetest.StartHTTP01(t), roots: x509.NewCertPool()}
-	if f.database, err = postgrestest.Start(t.Context(), postgrestest.Options{Fsync: true, Dir: dir}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := f.database.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	f.url = f.database.URL(t)
+	f := &fleet{disk: dir, responder: acmetest.StartHTTP01(t), roots: x509.NewCertPool()}
+	f.startDatabase(t, dir)
 	c := f.config(t, m)
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
 	free := freeAddresses(t, 2*replicas)
 	for i := range replicas {
-		r := &replica{number: i + 1, binary: program, acme: free[2*i], ops: free[2*i+1]}
+		r := &replica{number: i + 1, binary: program, acme: free[2*i], ops: free[2*i+1], tls: &tls.Config{RootCAs: f.roots, MinVersion: tls.VersionTLS12}}
 		c.Listen = config.Listen{ACME: r.acme, Ops: r.ops, HTTP: "127.0.0.1:0"}
 		r.config = writeConfig(t, c)
 		r.start(t)
@@ -96,6 +90,21 @@ func startFleet(t *testing.T, m mode, dir string) *fleet {
 		r.changes.Store(0)
 	}
 	return f
+}
+
+// startDatabase starts a Postgres with its files below dir.
+func (f *fleet) startDatabase(t *testing.T, dir string) {
+	t.Helper()
+	var err error
+	if f.database, err = postgrestest.Start(t.Context(), postgrestest.Options{Fsync: true, Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.database.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	f.url = f.database.URL(t)
 }
 
 // config returns the configuration of the servers but for their addresses, with a new

@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,6 +28,7 @@ var invariants = []struct {
 	check func(*outcome, context.Context) error
 }{
 	{"no delivered certificate is unrecorded", (*outcome).deliveredIsRecorded},
+	{"every delivered certificate is valid by the clients' clock", (*outcome).deliveredIsValid},
 	{"no order has two certificates", (*outcome).oneCertificateEach},
 	{"no order is stuck", (*outcome).nothingIsStuck},
 	{"no order that was acknowledged is lost", (*outcome).nothingIsLost},
@@ -76,6 +78,21 @@ func (o *outcome) deliveredIsRecorded(ctx context.Context) error {
 		}
 		if !bytes.Equal(der, d.der) {
 			return fmt.Errorf("that of %s is another than the client has", d.order)
+		}
+	}
+	return nil
+}
+
+// deliveredIsValid parses every certificate that a client has.
+func (o *outcome) deliveredIsValid(context.Context) error {
+	now := time.Now()
+	for _, d := range o.deliveries {
+		c, err := x509.ParseCertificate(d.der)
+		if err != nil {
+			return fmt.Errorf("that of %s: %w", d.order, err)
+		}
+		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+			return fmt.Errorf("that of %s is valid from %s to %s, and it is %s", d.order, c.NotBefore, c.NotAfter, now.UTC())
 		}
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -67,7 +66,7 @@ func newLoad(t *testing.T, f *fleet, m mode) *load {
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", r.acme)
 			},
-			TLSClientConfig:     &tls.Config{RootCAs: f.roots, MinVersion: tls.VersionTLS12},
+			TLSClientConfig:     r.tls,
 			MaxIdleConnsPerHost: workers,
 		})
 	}

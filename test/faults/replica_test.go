@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -31,19 +33,27 @@ const (
 type replica struct {
 	number  int
 	binary  string
-	config  string // its file
-	acme    string // host:port of ACME
-	ops     string // host:port of /readyz
+	config  string      // its file
+	acme    string      // host:port of ACME
+	tls     *tls.Config // how it is reached there
+	ops     string      // host:port of /readyz
 	ready   atomic.Bool
 	changes atomic.Int32 // of ready
 
-	lifeline io.Closer     // the server is killed when this is closed
-	done     chan struct{} // closed when the server has ended
+	supervisor *os.Process
+	lifeline   io.Closer     // the server is killed when this is closed
+	done       chan struct{} // closed when the server has ended
 }
 
 // supervise runs its arguments until they end, or until standard input does, which
-// it does when the test binary is gone, however it went: then it kills them.
-const supervise = `exec 3<&0; "$0" "$@" </dev/null & server=$!; { cat <&3 >/dev/null; kill -KILL $server; } & wait $server`
+// it does when the test binary is gone, however it went: then it kills them. SIGTERM is
+// passed on.
+const supervise = `
+exec 3<&0
+"$0" "$@" </dev/null 3<&- & server=$!
+trap 'kill -TERM $server' TERM
+{ cat <&3 >/dev/null; kill -KILL $server; } &
+wait $server; wait $server`
 
 // start runs the process, with its log beside its configuration.
 func (r *replica) start(t *testing.T) {
@@ -62,7 +72,7 @@ func (r *replica) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
-	r.done = done
+	r.supervisor, r.done = cmd.Process, done
 	go func() {
 		_ = cmd.Wait() // how it ended is in the log
 		close(done)
@@ -73,6 +83,16 @@ func (r *replica) start(t *testing.T) {
 func (r *replica) kill() {
 	_ = r.lifeline.Close() // it may have ended
 	<-r.done
+}
+
+// stop ends the process as the kubelet does, and waits until it has ended.
+func (r *replica) stop(t *testing.T) {
+	t.Helper()
+	if err := r.supervisor.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-r.done
+	_ = r.lifeline.Close()
 }
 
 // log is where the process writes.
