@@ -146,10 +146,11 @@ func (n *namespace) clients(t *testing.T, server *v1alpha1.AcmeServer) []*acmete
 	if err != nil {
 		t.Fatal(err)
 	}
+	base.Path = "/"
 	key := acmetest.NewKey(t)
 	var clients []*acmetest.Client
 	for _, pod := range n.servers(t, server) {
-		through := &http.Client{Transport: &podTransport{api: api, pod: base.JoinPath("/",
+		through := &http.Client{Transport: &podTransport{api: api, pod: base.JoinPath(
 			"api", "v1", "namespaces", n.name, "pods", "https:"+pod.Name+":8443", "proxy")}}
 		c, err := acmetest.Dial(t.Context(), through, render.DirectoryURL(server), key)
 		if err != nil {
