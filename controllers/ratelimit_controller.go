@@ -37,8 +37,8 @@ const (
 	// limitsPatience is how long that is expected to take. Who has not done it by
 	// then is looked at less often.
 	limitsPatience = 10 * time.Second
-	// limitsAgain is how often they are looked at after that, and a database that has
-	// failed is tried again.
+	// limitsAgain is how often they are looked at after that, those that end until they
+	// have, and how often a database that has failed is tried again.
 	limitsAgain = 5 * time.Second
 	// limitsInterval is how often it is looked up who is throttled.
 	limitsInterval = 30 * time.Second
@@ -291,6 +291,9 @@ func (r *RateLimitReconciler) next(l *limitScope) time.Duration {
 		if waiting {
 			r.metrics.enforcement.Observe(r.Servers.Clock().Sub(since).Seconds())
 			delete(r.changed, key)
+		}
+		if len(l.replicas) > int(l.server.Status.ReadyReplicas) { // those that end are at work until they have
+			return limitsAgain
 		}
 		return limitsInterval
 	}

@@ -190,10 +190,12 @@ func (r *RateLimitReconciler) tellUnpaused(l *limitScope) {
 
 // eventType returns the type of an event that tells of a condition.
 func eventType(c metav1.Condition) string {
-	if c.Status != metav1.ConditionTrue && c.Reason != v1alpha1.ReasonWaiting && c.Reason != v1alpha1.ReasonProgressing {
-		return corev1.EventTypeWarning
+	switch {
+	case c.Status == metav1.ConditionTrue, c.Reason == v1alpha1.ReasonWaiting, c.Reason == v1alpha1.ReasonProgressing,
+		c.Reason == v1alpha1.ReasonNotReferenced:
+		return corev1.EventTypeNormal
 	}
-	return corev1.EventTypeNormal
+	return corev1.EventTypeWarning
 }
 
 // throttledBy counts throttled subjects by their limit.

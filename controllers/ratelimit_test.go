@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -148,7 +147,7 @@ func TestChangedPolicyIsEnforcedByEveryServer(t *testing.T) {
 		t.Logf("%s from applied to enforced by every server", time.Since(begun).Round(time.Millisecond))
 
 		message := shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
-		if want := fmt.Sprintf("3 of 3 servers of 1 AcmeServers enforce generation %d", i+1); message != want {
+		if want := fmt.Sprintf("3 of 3 servers of AcmeServer internal enforce generation %d", i+1); message != want {
 			t.Errorf("the policy says %q; want %q", message, want)
 		}
 		shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
@@ -243,6 +242,35 @@ func TestPolicyThatCannotBeEnforcedIsNotAccepted(t *testing.T) {
 	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionFalse, v1alpha1.ReasonPolicyInvalid)
 }
 
+func TestPolicyOfTwoAcmeServersIsEnforcedWhereBothDo(t *testing.T) {
+	t.Parallel()
+	one, two := acmetest.NewMemory(), acmetest.NewMemory()
+	replicas(t, one, "one-1", "one-2")
+	replicas(t, two, "two-1")
+	shared.limits.Store("postgresql://limits-other.test/acme", two)
+	server := shared.limited(t, "limits-one", one)
+	other := server.DeepCopy()
+	other.ObjectMeta = metav1.ObjectMeta{Name: "other", Namespace: server.Namespace}
+	other.Spec.Database.SecretRef.Name = "missing"
+	check(t, shared.Create(t.Context(), other))
+	p := policy(server, 5)
+	check(t, shared.Create(t.Context(), p))
+	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+	NewWithT(t).Eventually(func() string {
+		return shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonWaiting)
+	}, patience).Should(HavePrefix("AcmeServer other: waits for the database"))
+	check(t, shared.Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "missing", Namespace: server.Namespace}, StringData: map[string]string{"uri": "postgresql://limits-other.test/acme"},
+	}))
+	NewWithT(t).Eventually(func() string {
+		return shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+	}, patience).Should(Equal("3 of 3 servers of 2 AcmeServers enforce generation 1"))
+	want := []v1alpha1.PolicyServer{{Name: "internal", Generation: 1, Replicas: 2, Enforcing: 2}, {Name: "other", Generation: 1, Replicas: 1, Enforcing: 1}}
+	if diff := cmp.Diff(want, p.Status.Servers); diff != "" || p.Status.ServerCount != 2 {
+		t.Errorf("status.servers (-want +got):\n%s", diff)
+	}
+}
+
 func TestPolicyThatNobodyRefersToSaysSo(t *testing.T) {
 	t.Parallel()
 	p := policy(&v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{Namespace: shared.namespace(t)}}, 1)
@@ -286,6 +314,11 @@ func TestLimitsThatAreAsTheyWereAreNotWritten(t *testing.T) {
 	p := policy(server, 5)
 	check(t, shared.Create(t.Context(), p))
 	shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
+	if _, again := reconcileLimits(t, server); again != 5*time.Second {
+		t.Errorf("a server that is at work and not ready is looked at after %s", again)
+	}
+	shared.startServers(t, server, 1)
+	shared.condition(t, server, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonServing)
 	policies, err := controllers.NewRateLimitPolicies(shared.reconciler)
 	check(t, err)
 	for range 3 {
@@ -304,65 +337,4 @@ func TestLimitsThatAreAsTheyWereAreNotWritten(t *testing.T) {
 	if inForce.Generation != 1 {
 		t.Errorf("the database counts %d changes; want 1", inForce.Generation)
 	}
-}
-
-func TestThrottledSubjectsAreListedAndUnpaused(t *testing.T) {
-	t.Parallel()
-	store, account := acmetest.NewMemory(), acmetest.NewAccount(t)
-	server := shared.limited(t, "limits-paused", store)
-	p := policy(server, 5)
-	p.Spec.PauseAfterConsecutiveFailures = 1
-	check(t, shared.Create(t.Context(), p))
-	shared.policyCondition(t, p, v1alpha1.ConditionEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
-
-	_, _, _, err := store.CreateAccount(t.Context(), account, nil)
-	check(t, err)
-	fail := func(name string) string {
-		subject := acme.IdentifierSubject(account.ID, acme.Identifier{Type: acme.DNS, Value: name})
-		o, made := acmetest.NewOrder(account.ID, name)
-		_, err = store.CreateOrder(t.Context(), acmetest.By(account.ID), o, made, []acme.Spend{{
-			Limit: acme.PauseAfterConsecutiveFailures, Subject: subject, Of: acme.Limit{Count: 1}, DryRun: true,
-		}})
-		check(t, err)
-		return subject
-	}
-	first, second := fail("a.test"), fail("b.test")
-	throttled := func() (subjects []string) {
-		check(t, shared.Get(t.Context(), client.ObjectKeyFromObject(p), p))
-		for _, s := range p.Status.Throttled {
-			if s.Server != "internal" || s.Limit != string(acme.PauseAfterConsecutiveFailures) {
-				t.Errorf("throttled is %+v", s)
-			}
-			subjects = append(subjects, s.Subject)
-		}
-		return subjects
-	}
-	reconcileLimits(t, server)
-	NewWithT(t).Eventually(throttled, patience).Should(ConsistOf(first, second))
-
-	shared.changePolicy(t, p, func() { p.Annotations = map[string]string{v1alpha1.AnnotationUnpause: first + ", nobody/c.test"} })
-	NewWithT(t).Eventually(throttled, patience).Should(ConsistOf(second))
-	check(t, shared.Get(t.Context(), client.ObjectKeyFromObject(server), server))
-	if diff := cmp.Diff([]string{first, "nobody/c.test"}, server.Status.RateLimits.Unpaused); diff != "" {
-		t.Errorf("what was unpaused (-want +got):\n%s", diff)
-	}
-	fail("a.test") // again: what the annotation still has was done once
-	reconcileLimits(t, server)
-	NewWithT(t).Eventually(throttled, patience).Should(ConsistOf(first, second))
-	NewWithT(t).Eventually(func() (notes string) {
-		var list eventsv1.EventList
-		check(t, shared.List(t.Context(), &list, client.InNamespace(server.Namespace)))
-		for _, e := range list.Items {
-			if e.Action == "Unpause" {
-				notes += e.Reason + ": " + e.Note + "\n"
-			}
-		}
-		return notes
-	}, patience).Should(And(ContainSubstring("Unpaused: orders are taken again for "+first), ContainSubstring("for nobody/c.test")))
-
-	// An override does it for good.
-	shared.changePolicy(t, p, func() {
-		p.Spec.Overrides = []v1alpha1.RateLimitOverride{{Limit: string(acme.PauseAfterConsecutiveFailures), Subject: first, Count: new(int32(0))}}
-	})
-	NewWithT(t).Eventually(throttled, patience).Should(ConsistOf(second))
 }

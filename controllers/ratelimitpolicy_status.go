@@ -102,10 +102,13 @@ func enforcementOf(policy *v1alpha1.AcmeRateLimitPolicy, servers []v1alpha1.Acme
 			replicas++ // it counts as one that does not
 		}
 	}
-	if enforcing < replicas {
-		return outcome{metav1.ConditionFalse, v1alpha1.ReasonProgressing, fmt.Sprintf(
-			"%d of %d servers of %d AcmeServers enforce generation %d; see status.servers", enforcing, replicas, len(servers), policy.Generation)}
+	of := "AcmeServer " + servers[0].Name
+	if len(servers) > 1 {
+		of = fmt.Sprintf("%d AcmeServers", len(servers))
 	}
-	return outcome{metav1.ConditionTrue, v1alpha1.ReasonEnforced, fmt.Sprintf(
-		"%d of %d servers of %d AcmeServers enforce generation %d", enforcing, replicas, len(servers), policy.Generation)}
+	message := fmt.Sprintf("%d of %d servers of %s enforce generation %d", enforcing, replicas, of, policy.Generation)
+	if enforcing < replicas {
+		return outcome{metav1.ConditionFalse, v1alpha1.ReasonProgressing, message + "; see status.servers"}
+	}
+	return outcome{metav1.ConditionTrue, v1alpha1.ReasonEnforced, message}
 }

@@ -52,11 +52,11 @@ func TestChangedPolicyIsEnforcedByEveryServer(t *testing.T) {
 		checkRefusal(t, refusal)
 	}
 	p := &v1alpha1.AcmeRateLimitPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: "strict"}}
-	n.awaitEnforced(t, p, "3 of 3 servers of 1 AcmeServers enforce generation 1")
+	n.awaitEnforced(t, p, "3 of 3 servers of AcmeServer internal enforce generation 1")
 
 	const wider = `{"spec": {"concurrentOrdersPerAccount": {"count": 1000}}}`
 	n.whileApplied(t, clients, http.StatusCreated, "a wider limit", "patch", "acmerl", "strict", "--type=merge", "-p", wider)
-	n.awaitEnforced(t, p, "3 of 3 servers of 1 AcmeServers enforce generation 2")
+	n.awaitEnforced(t, p, "3 of 3 servers of AcmeServer internal enforce generation 2")
 	n.awaitCondition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, v1alpha1.ReasonEnforced, "3 of 3 servers")
 }
 
