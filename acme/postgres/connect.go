@@ -67,19 +67,23 @@ func poolConfig(cfg Config) (*pgxpool.Config, error) {
 func sessionParameters(cc *pgx.ConnConfig, cfg Config) {
 	cc.ConnectTimeout = cmp.Or(cc.ConnectTimeout, connectTimeout)
 	timeout := strconv.FormatInt(cfg.StatementTimeout.Milliseconds(), 10)
-	// A server that stops between the two halves of FinalizeOrder, or whose node
-	// is gone without a word, must not keep the order locked.
-	// No statement of this package should ever read a whole table. Without this,
-	// a plan made while the table was empty might, and be kept.
-	// Compiling a plan that touches a handful of rows only adds latency.
 	maps.Copy(cc.RuntimeParams, map[string]string{
 		"search_path":       pgx.Identifier{cfg.Schema}.Sanitize(),
 		"statement_timeout": timeout,
 
+		// A server that stops between the two halves of FinalizeOrder, or whose node
+		// is gone without a word, must not keep the order locked.
 		"idle_in_transaction_session_timeout": timeout,
 
+		// No statement of this package should ever read a whole table. Without this,
+		// a plan made while the table was empty might, and be kept.
 		"enable_seqscan": "off",
 
+		// Every statement has one good plan, whatever its parameters: to weigh it
+		// against a new one at each call costs more than most calls do.
+		"plan_cache_mode": "force_generic_plan",
+
+		// Compiling a plan that touches a handful of rows only adds latency.
 		"jit": "off",
 	})
 	if cc.RuntimeParams["application_name"] == "" {

@@ -66,22 +66,15 @@ func (s *Store) UnfinishedOrders(ctx context.Context, account, after acme.ID, li
 	return idsOf(ids), nil
 }
 
-// createOrder adds an order of a valid account, and its new authorizations, where
-// each authorization that it uses again is the account's, valid and not expired.
-// Those are share-locked: whoever deactivates one at the same time sees the order
-// or is seen by it.
-const createOrder = `
-	WITH reused AS MATERIALIZED (
-		SELECT id FROM authorizations
-		WHERE id = ANY ($22::uuid[]) AND account_id = $2 AND status = 'valid' AND expires_at > now()
-		ORDER BY id FOR SHARE),
+// insertOrder adds an order of a valid account and its new authorizations.
+const insertOrder = `
 	created AS (
 		INSERT INTO orders (id, account_id, status, identifiers, authorization_ids, profile, replaces,
 			not_before, not_after, error, expires_at, created_at)
 		SELECT $1::uuid, $2::uuid, $3::text, $4::json, $5::uuid[], $6::text, $7::text,
 			$8::timestamptz, $9::timestamptz, $10::json, $11::timestamptz, $12::timestamptz
 		WHERE ` + notRefused + ` AND EXISTS (SELECT FROM accounts WHERE id = $2 AND status = 'valid')
-			AND (SELECT count(*) FROM reused) = cardinality($22::uuid[])
+		%s
 		RETURNING id),
 	authorized AS (
 		INSERT INTO authorizations (id, account_id, order_id, identifier_type, identifier_value, wildcard, status,
@@ -91,7 +84,23 @@ const createOrder = `
 		FROM created, unnest($13::uuid[], $14::text[], $15::text[], $16::boolean[], $17::text[],
 			$18::text[], $19::text[], $20::timestamptz[], $21::timestamptz[])
 			AS a (id, type, value, wildcard, status, token, offered, expires_at, created_at))
-	SELECT EXISTS (SELECT FROM created), (SELECT status FROM accounts WHERE id = $2),
+	SELECT EXISTS (SELECT FROM created), (SELECT status FROM accounts WHERE id = $2)`
+
+// createOrder adds an order that uses no authorization again.
+var createOrder = `WITH` + fmt.Sprintf(insertOrder, ``) + `, NULL::uuid`
+
+// createOrderAgain adds an order where each authorization that it uses again is the
+// account's, valid and not expired. Those are share-locked: whoever deactivates one
+// at the same time sees the order or is seen by it. They are found by nothing but
+// their ID: of one account there may be any number that are valid.
+var createOrderAgain = `
+	WITH found AS MATERIALIZED (
+		SELECT id, account_id, status, expires_at FROM authorizations
+		WHERE id = ANY ($22::uuid[])
+		ORDER BY id FOR SHARE),
+	reused AS MATERIALIZED (
+		SELECT id FROM found WHERE account_id = $2 AND status = 'valid' AND expires_at > now()),` +
+	fmt.Sprintf(insertOrder, `AND (SELECT count(*) FROM reused) = cardinality($22::uuid[])`) + `,
 		(SELECT u.id FROM unnest($22::uuid[]) AS u (id) WHERE u.id NOT IN (SELECT id FROM reused) LIMIT 1)`
 
 // CreateOrder adds an order of a valid account with the authorizations made for
@@ -106,12 +115,17 @@ func (s *Store) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, 
 	made := columnsOf(authorizations)
 	b := writing(by)
 	paid := s.queueSpends(b, spends, o.AccountID, `true`)
-	b.Queue(createOrder,
+	statement, args := createOrder, []any{
 		uuidOf(o.ID), uuidOf(o.AccountID), string(o.Status), o.Identifiers, uuidsOf(o.Authorizations), o.Profile,
 		textOf(o.Replaces), timeOf(o.NotBefore), timeOf(o.NotAfter), problemOf(o.Error), o.ExpiresAt, o.CreatedAt,
 		made.ids, made.types, made.values, made.wildcards, made.statuses, made.tokens, made.offered,
-		made.expiresAt, made.createdAt, uuidsOf(reusedBy(o, authorizations)),
-	).QueryRow(func(row pgx.Row) error { return row.Scan(&created, &account, &unusable) })
+		made.expiresAt, made.createdAt,
+	}
+	if reused := reusedBy(o, authorizations); len(reused) > 0 {
+		statement, args = createOrderAgain, append(args, uuidsOf(reused))
+	}
+	b.Queue(statement, args...).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&created, &account, &unusable) })
 	paid.queueAbandon(b, `EXISTS (SELECT FROM orders WHERE id = $1)`, uuidOf(o.ID))
 	var refused *pgconn.PgError
 	switch err := paid.settle(s.sendBy(ctx, "create order", by, b)); {

@@ -253,6 +253,11 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- The time until a time, by the clock; below zero where it has passed, and zero
+-- where there is none.
+CREATE FUNCTION microseconds_until(t timestamptz) RETURNS bigint
+LANGUAGE sql VOLATILE AS $$ SELECT coalesce(ceil(extract(epoch FROM t - clock_timestamp()) * 1000000)::bigint, 0) $$;
+
 -- Spends one unit of each limit, or of none; where the order renews a certificate for
 -- name_set, none of those that are exempt. refused is the place of the one that
 -- was refused, or null, and wait the time until it would be taken. The statements
@@ -266,12 +271,11 @@ CREATE FUNCTION spend(wanted boolean, account uuid, names text[], subjects text[
     OUT refused integer, OUT wait bigint, OUT remaining bigint[], OUT reset bigint[], OUT exceeded boolean[])
 LANGUAGE plpgsql AS $$
 DECLARE
-    emission  interval;
-    tolerance interval;
-    kept      timestamptz;
-    used      bigint;
-    taken     boolean;
-    renewal   boolean := name_set IS NOT NULL AND wanted AND renews(account, name_set);
+    seen    bigint[]; -- of each limit: the time until all is free again, or how many there are
+    used    bigint;
+    taken   boolean;
+    kept    timestamptz;
+    renewal boolean := name_set IS NOT NULL AND wanted AND renews(account, name_set);
 BEGIN
     IF NOT wanted THEN
         RETURN;
@@ -279,92 +283,102 @@ BEGIN
 
     -- A look without a lock. A time only ever moves forward, so whoever is refused
     -- by it is refused for good: of a crowd that is over its limit nobody waits.
-    SELECT l.i, ceil(l.ahead) INTO refused, wait
-    FROM (
-        SELECT i, CASE WHEN emissions[i] > 0 THEN (
-                SELECT extract(epoch FROM k.tat - clock_timestamp()) * 1000000 + emissions[i] * (1 - most[i])
-                FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i])
-            WHEN checks[i] OR names[i] = 'concurrentOrdersPerAccount' THEN
-                CASE WHEN in_use(names[i], subjects[i], account, most[i]) >= most[i] THEN 0 END
-            END AS ahead
-        FROM generate_subscripts(names, 1) AS i WHERE NOT dry[i] AND NOT (renewal AND exempt[i])) l
-    WHERE CASE WHEN emissions[l.i] > 0 THEN l.ahead > 0 ELSE l.ahead IS NOT NULL END
-    ORDER BY l.ahead DESC LIMIT 1;
+    FOR i IN 1 .. cardinality(names) LOOP
+        CONTINUE WHEN renewal AND exempt[i];
+        IF emissions[i] > 0 THEN
+            SELECT k.tat INTO kept FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i];
+            seen[i] := microseconds_until(kept);
+            used := seen[i] - emissions[i] * (most[i] - 1);
+        ELSIF checks[i] OR names[i] = 'concurrentOrdersPerAccount' THEN
+            seen[i] := in_use(names[i], subjects[i], account, most[i]);
+            used := CASE WHEN seen[i] < most[i] THEN 0 ELSE 1 END;
+        ELSE
+            CONTINUE;
+        END IF;
+        IF used > 0 AND NOT dry[i] AND used > coalesce(wait, 0) THEN
+            refused := i;
+            wait := used;
+        END IF;
+    END LOOP;
     IF refused IS NOT NULL THEN
+        wait := CASE WHEN emissions[refused] > 0 THEN wait ELSE 0 END; -- no time can tell
         PERFORM set_config('acme.refused', 'yes', true);
         RETURN;
     END IF;
 
-    BEGIN -- what was taken before a refusal is given back
-        FOR i IN 1 .. cardinality(names) LOOP
-            IF renewal AND exempt[i] THEN
-                remaining[i] := -1; -- nothing is told of it
-                reset[i] := 0;
-                exceeded[i] := false;
-                CONTINUE;
-            END IF;
-            emission := emissions[i] * interval '1 microsecond';
-            tolerance := emission * most[i];
-            taken := true;
-            IF emissions[i] = 0 AND (checks[i] OR names[i] = 'concurrentOrdersPerAccount') THEN
-                IF NOT checks[i] THEN
-                    -- Instead of a row's lock, as there is nothing to write. The count
-                    -- is a statement of its own: it sees what the one before has left.
-                    PERFORM pg_advisory_xact_lock(hashtextextended(names[i] || '/' || subjects[i], 0));
-                END IF;
-                used := in_use(names[i], subjects[i], account, most[i]);
-                taken := used < most[i];
-                wait := 0;
-                remaining[i] := greatest(most[i] - used - CASE WHEN checks[i] THEN 0 ELSE 1 END, 0);
-                reset[i] := 0;
-            ELSIF emissions[i] = 0 THEN -- failures in a row, which are counted and not refused
-                INSERT INTO limits AS k (name, subject, tat, failures, due)
-                SELECT names[i], subjects[i], c.lapse, 1, c.lapse
-                FROM (SELECT clock_timestamp() + interval '90 days' AS lapse) c
+    FOR i IN 1 .. cardinality(names) LOOP
+        taken := true;
+        reset[i] := 0;
+        IF renewal AND exempt[i] THEN
+            remaining[i] := -1; -- nothing is told of it
+        ELSIF names[i] = 'concurrentOrdersPerAccount' THEN
+            -- Instead of a row's lock, as there is nothing to write. The count is a
+            -- statement of its own: it sees what the one before has left.
+            PERFORM pg_advisory_xact_lock(hashtextextended(names[i] || '/' || subjects[i], 0));
+            used := in_use(names[i], subjects[i], account, most[i]);
+            taken := used < most[i];
+            remaining[i] := greatest(most[i] - used - 1, 0);
+            wait := 0;
+        ELSIF emissions[i] = 0 AND checks[i] THEN
+            taken := seen[i] < most[i]; -- else it is dry
+            remaining[i] := greatest(most[i] - seen[i], 0);
+        ELSIF emissions[i] = 0 THEN -- failures in a row, which are counted and not refused
+            INSERT INTO limits AS k (name, subject, tat, failures, due)
+            SELECT names[i], subjects[i], c.lapse, 1, c.lapse
+            FROM (SELECT clock_timestamp() + interval '90 days' AS lapse) c
+            ON CONFLICT (name, subject) DO UPDATE
+            SET tat = EXCLUDED.tat, due = EXCLUDED.due,
+                failures = 1 + CASE WHEN k.tat > clock_timestamp() THEN k.failures ELSE 0 END
+            RETURNING most[i] - k.failures INTO used;
+            remaining[i] := greatest(used, 0);
+        ELSE
+            used := seen[i];
+            taken := used <= emissions[i] * (most[i] - 1);
+            IF NOT checks[i] THEN
+                -- One statement: who waited for the row's lock goes on from what the one
+                -- before has left, by the clock of that moment.
+                INSERT INTO limits AS k (name, subject, tat, due)
+                SELECT names[i], subjects[i], c.next, date_trunc('hour', c.next) + interval '1 hour'
+                FROM (SELECT clock_timestamp() + emissions[i] * interval '1 microsecond' AS next) c
                 ON CONFLICT (name, subject) DO UPDATE
-                SET tat = EXCLUDED.tat, due = EXCLUDED.due,
-                    failures = 1 + CASE WHEN k.tat > clock_timestamp() THEN k.failures ELSE 0 END
-                RETURNING most[i] - k.failures INTO used;
-                remaining[i] := greatest(used, 0);
-                reset[i] := 0;
-            ELSE
-                IF checks[i] THEN
-                    SELECT k.tat, k.tat + emission - tolerance <= clock_timestamp() INTO kept, taken
-                    FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i];
-                    taken := coalesce(taken, true);
-                ELSE
-                    -- One statement: who waited for the row's lock goes on from what the
-                    -- one before has left, by the clock of that moment.
-                    INSERT INTO limits AS k (name, subject, tat, due)
-                    SELECT names[i], subjects[i], c.next, date_trunc('hour', c.next) + interval '1 hour'
-                    FROM (SELECT clock_timestamp() + emission AS next) c
-                    ON CONFLICT (name, subject) DO UPDATE
-                    SET (tat, due) = (
-                        SELECT c.next, date_trunc('hour', c.next) + interval '1 hour'
-                        FROM (SELECT greatest(k.tat, clock_timestamp()) + emission AS next) c)
-                    WHERE k.tat + emission - tolerance <= clock_timestamp()
-                    RETURNING k.tat INTO kept;
-                    taken := FOUND;
-                    IF NOT taken THEN
-                        SELECT k.tat INTO kept FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i];
-                    END IF;
+                SET (tat, due) = (
+                    SELECT c.next, date_trunc('hour', c.next) + interval '1 hour'
+                    FROM (SELECT greatest(k.tat, clock_timestamp()) + emissions[i] * interval '1 microsecond' AS next) c)
+                WHERE k.tat <= clock_timestamp() + emissions[i] * (most[i] - 1) * interval '1 microsecond'
+                RETURNING k.tat INTO kept;
+                taken := FOUND;
+                IF NOT taken THEN
+                    SELECT k.tat INTO kept FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i];
                 END IF;
-                used := greatest(coalesce(ceil(extract(epoch FROM kept - clock_timestamp()) * 1000000), 0), 0);
-                reset[i] := used;
-                remaining[i] := greatest((emissions[i] * most[i] - used) / emissions[i], 0);
-                wait := greatest(used + emissions[i] * (1 - most[i]), 0);
+                used := microseconds_until(kept);
             END IF;
-            exceeded[i] := NOT taken;
-            IF NOT taken AND NOT dry[i] THEN
-                refused := i;
-                RAISE EXCEPTION USING ERRCODE = 'ACME1', MESSAGE = 'refused';
-            END IF;
-        END LOOP;
+            reset[i] := greatest(used, 0);
+            remaining[i] := greatest((emissions[i] * most[i] - reset[i]) / emissions[i], 0);
+            wait := greatest(used - emissions[i] * (most[i] - 1), 0);
+        END IF;
+        exceeded[i] := NOT taken;
+        IF NOT taken AND NOT dry[i] THEN
+            refused := i;
+            EXIT;
+        END IF;
+    END LOOP;
+    IF refused IS NULL THEN
         wait := NULL;
         PERFORM set_config('acme.spent', 'yes', true);
-    EXCEPTION WHEN SQLSTATE 'ACME1' THEN
-        PERFORM set_config('acme.refused', 'yes', true);
-    END;
+        RETURN;
+    END IF;
+
+    -- Between the look and its turn another took the last. What was taken before is
+    -- given back: its rows are locked still, so nobody has seen it.
+    FOR i IN 1 .. refused - 1 LOOP
+        IF NOT checks[i] AND NOT exceeded[i] AND remaining[i] >= 0 AND names[i] <> 'concurrentOrdersPerAccount' THEN
+            UPDATE limits k
+            SET tat = k.tat - emissions[i] * interval '1 microsecond',
+                failures = k.failures - CASE WHEN emissions[i] = 0 THEN 1 ELSE 0 END
+            WHERE k.name = names[i] AND k.subject = subjects[i];
+        END IF;
+    END LOOP;
+    PERFORM set_config('acme.refused', 'yes', true);
 END $$;
 -- +goose StatementEnd
 
