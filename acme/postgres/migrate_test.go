@@ -92,7 +92,8 @@ func TestTheDatabaseRefusesWhatMustNotBe(t *testing.T) {
 		"a certificate is changed":                        `UPDATE certificates SET der = 'x'`,
 		"a certificate is revoked without reason":         `UPDATE certificates SET revoked_at = now()`,
 		"a certificate that an order has is deleted":      `DELETE FROM certificates`,
-		"an order gets a second certificate":              `INSERT INTO certificates SELECT gen_random_uuid(), account_id, order_id, 'fedcba9876543210', issuer_id, der, not_before, not_after, NULL, NULL, now() FROM certificates`,
+		"an order gets a second certificate":              `INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
+	SELECT gen_random_uuid(), account_id, order_id, 'fedcba9876543210', issuer_id, der, not_before, not_after, NULL, NULL, now() FROM certificates`,
 		"a state that there is not":                       `UPDATE orders SET status = 'processing' WHERE status = 'pending'`,
 		"two accounts have one key":                       `UPDATE accounts SET key_thumbprint = (SELECT key_thumbprint FROM accounts WHERE status = 'valid')`,
 		"a revocation is taken back":                      `UPDATE certificates SET revoked_at = now(), revocation_reason = 1; UPDATE certificates SET revoked_at = NULL, revocation_reason = NULL`,
@@ -106,9 +107,11 @@ func TestTheDatabaseRefusesWhatMustNotBe(t *testing.T) {
 // filled is one object in each state that matters.
 const filled = `
 SET search_path = acme;
-INSERT INTO accounts SELECT gen_random_uuid(), s, sha256(s::bytea), '{}', '{}', true, NULL, now()
+INSERT INTO accounts (id, status, key_thumbprint, key, contact, terms_agreed, external_account_id, created_at)
+	SELECT gen_random_uuid(), s, sha256(s::bytea), '{}', '{}', true, NULL, now()
 	FROM unnest(ARRAY['valid', 'deactivated']) s;
-INSERT INTO certificates VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), '0123456789abcdef', substr(sha256(''), 1, 16), '', now(), now(), NULL, NULL, now());
+INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
+	VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), '0123456789abcdef', substr(sha256(''), 1, 16), '', now(), now(), NULL, NULL, now());
 INSERT INTO orders SELECT gen_random_uuid(), gen_random_uuid(), s, '[]', ARRAY[gen_random_uuid()], '', NULL, NULL, NULL,
 	CASE WHEN s = 'valid' THEN (SELECT id FROM certificates) END, NULL, now(), now()
 	FROM unnest(ARRAY['pending', 'ready', 'valid', 'invalid']) s;

@@ -44,9 +44,11 @@ func (*recorder) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData
 // many is a database in which reading a whole table would be seen to.
 const many = `
 SET search_path = acme;
-INSERT INTO accounts SELECT gen_random_uuid(), 'valid', sha256(n::text::bytea), '{}', '{}', true, NULL, now()
+INSERT INTO accounts (id, status, key_thumbprint, key, contact, terms_agreed, external_account_id, created_at)
+	SELECT gen_random_uuid(), 'valid', sha256(n::text::bytea), '{}', '{}', true, NULL, now()
 	FROM generate_series(1, 20000) n;
-INSERT INTO certificates SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), substr(sha256(n::text::bytea), 1, 16),
+INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
+	SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), substr(sha256(n::text::bytea), 1, 16),
 	substr(sha256(''), 1, 16), '', now(), now(), NULL, NULL, now() FROM generate_series(1, 20000) n;
 INSERT INTO orders SELECT gen_random_uuid(), a.id, (ARRAY['pending', 'ready', 'invalid', 'invalid'])[1 + n % 4], '[]',
 	ARRAY[gen_random_uuid()], '', NULL, NULL, NULL, NULL, NULL, now(), now()
