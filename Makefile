@@ -73,6 +73,10 @@ bench: ## Compare with step-ca and Pebble under load, about ten minutes; BENCH h
 	hack/postgres/ensure >/dev/null
 	go run ./test/load/bench $(BENCH)
 
+bench-k6: ## Load of k6 against this server, six minutes, which must stay within thresholds; BENCH has flags
+	hack/postgres/ensure >/dev/null
+	go run ./test/load/bench k6 $(BENCH)
+
 ##@ Develop
 
 build: ## Compile the programs, static, into bin/

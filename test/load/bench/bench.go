@@ -23,8 +23,15 @@ type options struct {
 	out              string
 }
 
-// run measures as the arguments say. Progress goes to standard error.
+// run measures as the arguments say: all servers, or this one by k6. Progress goes to
+// standard error.
 func run(ctx context.Context, args []string) error {
+	if _, err := os.Stat("go.mod"); err != nil {
+		return errors.New("run this in the root of the repository: it builds what it measures")
+	}
+	if len(args) > 0 && args[0] == "k6" {
+		return runK6(ctx, args[1:])
+	}
 	o := options{workers: []int{8, 32}}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each server is measured, in turn with the others; the tables have medians")
@@ -35,9 +42,6 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.out, "out", "", "the `file` to write the tables to; default standard output")
 	if err := flags.Parse(args); err != nil {
 		return err
-	}
-	if _, err := os.Stat("go.mod"); err != nil {
-		return errors.New("run this in the root of the repository: it builds what it measures")
 	}
 	l, err := newLab(ctx)
 	if err != nil {
