@@ -152,10 +152,22 @@ func restriction(server *v1alpha1.AcmeServer) outcome {
 	if server.Spec.Validation.Mode == v1alpha1.ValidationTrusted {
 		return outcome{
 			metav1.ConditionFalse, v1alpha1.ReasonTrusted,
-			"spec.validation.mode is Trusted: whoever can reach the servers gets certificates for any name; bound who can with spec.networkPolicy.from",
+			"spec.validation.mode is Trusted: " + trusted(server),
 		}
 	}
 	return outcome{metav1.ConditionTrue, v1alpha1.ReasonChallenge, "control of every name is proved by a challenge"}
+}
+
+// trusted tells who gets certificates for which names of servers that ask for no proof.
+func trusted(server *v1alpha1.AcmeServer) string {
+	who, names, bound := "whoever can reach the servers", "any name", "bound who can with spec.networkPolicy.from or spec.externalAccounts.required"
+	if e := server.Spec.ExternalAccounts; e != nil && e.Required {
+		who, bound = "whoever has an external account", "bound which with spec.identifiers"
+	}
+	if i := server.Spec.Identifiers; i != nil && (i.DNS != nil || i.IP != nil) {
+		names = "any name that spec.identifiers allows"
+	}
+	return who + " gets certificates for " + names + "; " + bound
 }
 
 // authorityStatus tells of the certificate that is signed with.

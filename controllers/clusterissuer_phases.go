@@ -59,24 +59,46 @@ func (r *AcmeServerReconciler) ensureClusterIssuer(ctx context.Context, s *scope
 	}
 	issuer := &certmanagerv1.ClusterIssuer{}
 	err = r.Client.Get(ctx, client.ObjectKey{Name: name}, issuer)
+	binds := render.BindsClusterIssuer(s.server)
 	switch {
-	case apierrors.IsNotFound(err) && availability(s).status != "True":
+	case apierrors.IsNotFound(err) && (availability(s).status != "True" || (binds && !rolledOut(s.deployment))):
 		return nil // the status says what is waited for
+	case binds && s.binding == nil && !isBound(issuer):
+		return nil // there is no key yet
 	case client.IgnoreNotFound(err) != nil:
 		return fmt.Errorf("reading ClusterIssuer %s: %w", name, err)
 	}
-	// cert-manager gives up, for an hour, on an order whose profile the server that
-	// it asks does not know, and servers of before are asked until the last is gone.
-	server := s.server
-	if acme := issuer.Spec.ACME; acme != nil && acme.Profile != server.Spec.ClusterIssuer.Profile && !rolledOut(s.deployment) {
-		server = server.DeepCopy()
-		server.Spec.ClusterIssuer.Profile = acme.Profile
-	}
+	server := withoutNews(s, issuer)
 	if err := r.applyClusterIssuer(ctx, s, server); err != nil || server == s.server {
 		return err
 	}
-	return blockedf(v1alpha1.ReasonProgressing, "ClusterIssuer %s asks for the profile %q when every server has the present spec",
-		name, s.server.Spec.ClusterIssuer.Profile)
+	return blockedf(v1alpha1.ReasonProgressing, "ClusterIssuer %s asks for the profile, and is bound to its external account, when every server has the present spec", name)
+}
+
+// isBound reports whether a ClusterIssuer has an external account.
+func isBound(issuer *certmanagerv1.ClusterIssuer) bool {
+	return issuer.Spec.ACME != nil && issuer.Spec.ACME.ExternalAccountBinding != nil
+}
+
+// withoutNews returns the server of a scope, without what its ClusterIssuer must
+// not ask for yet. cert-manager gives up, for an hour, on an order whose profile the
+// server that it asks does not know, and for good on a registration with a binding
+// that it does not know; and servers of before are asked until the last is gone.
+func withoutNews(s *scope, issuer *certmanagerv1.ClusterIssuer) *v1alpha1.AcmeServer {
+	acme := issuer.Spec.ACME
+	if acme == nil || rolledOut(s.deployment) {
+		return s.server
+	}
+	server := s.server.DeepCopy()
+	server.Spec.ClusterIssuer.Profile = acme.Profile
+	if !isBound(issuer) {
+		server.Spec.ExternalAccounts = nil
+	}
+	if server.Spec.ClusterIssuer.Profile == s.server.Spec.ClusterIssuer.Profile &&
+		render.BindsClusterIssuer(server) == render.BindsClusterIssuer(s.server) {
+		return s.server
+	}
+	return server
 }
 
 // rolledOut reports whether there are no pods of a Deployment but ready ones of
@@ -97,6 +119,14 @@ func (r *AcmeServerReconciler) applyClusterIssuer(ctx context.Context, s *scope,
 			return fmt.Errorf("adding the finalizer: %w", err)
 		}
 	}
+	bound := render.BindsClusterIssuer(server)
+	// Before the issuer: cert-manager reads it at once. Where the servers were not
+	// looked at, for want of a database, it is as it was.
+	if bound && s.binding != nil {
+		if err := r.ensureBinding(ctx, s); err != nil {
+			return err
+		}
+	}
 	issuer, err := render.ClusterIssuer(server, s.authority.pair.Roots)
 	if err != nil {
 		return err
@@ -106,7 +136,10 @@ func (r *AcmeServerReconciler) applyClusterIssuer(ctx context.Context, s *scope,
 		return err
 	}
 	s.issuer, _ = applied.(*certmanagerv1.ClusterIssuer)
-	return nil
+	if !bound || s.issuer == nil {
+		return nil
+	}
+	return r.ownBinding(ctx, s, s.issuer)
 }
 
 // deleteClusterIssuers deletes the issuers of an AcmeServer but the one to keep.

@@ -28,6 +28,9 @@ type scope struct {
 	authority *authority
 	// root is whether the key that renews it is there.
 	root bool
+	// binding is the MAC key of the ClusterIssuer's external account, in base64url;
+	// nil where it has none.
+	binding []byte
 	// deployment and issuer are what is in the cluster; nil where nothing is.
 	deployment *appsv1.Deployment
 	issuer     *certmanagerv1.ClusterIssuer

@@ -20,6 +20,11 @@ func (r *AcmeServerReconciler) ensureServer(ctx context.Context, s *scope) error
 	if err != nil {
 		return blockedf(v1alpha1.ReasonRejected, "%s: correct the spec", err)
 	}
+	mounted, err := r.externalAccounts(ctx, s)
+	if err != nil {
+		return err
+	}
+	mounted = append([]*corev1.Secret{s.databaseFiles, authorityFiles(s)}, mounted...)
 	for _, object := range []any{
 		render.ServiceAccount(s.server), render.ConfigMap(s.server, config), render.Service(s.server),
 	} {
@@ -30,7 +35,7 @@ func (r *AcmeServerReconciler) ensureServer(ctx context.Context, s *scope) error
 	if err := r.ensurePolicies(ctx, s.server); err != nil {
 		return err
 	}
-	deployment, err := render.Deployment(s.server, r.Platform, render.Digest(config, s.databaseFiles, authorityFiles(s)))
+	deployment, err := render.Deployment(s.server, r.Platform, render.Digest(config, mounted...))
 	if err != nil {
 		return err
 	}

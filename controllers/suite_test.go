@@ -143,7 +143,7 @@ func (c *cluster) startOperator(ctx context.Context, done chan<- error) error {
 	c.parts = controllers.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder(render.Operator),
 		Migrate:  c.migrate,
-		Platform: render.Platform{ServerImage: "acme:test", DatabaseImage: "postgres:test", ClusterDomain: "cluster.local", OperatorNamespace: "acme-ca-system"},
+		Platform: render.Platform{ServerImage: "acme:test", DatabaseImage: "postgres:test", ClusterDomain: "cluster.local", OperatorNamespace: "acme-ca-system", CertManagerNamespace: "default"},
 	}
 	if c.reconciler, err = controllers.New(c.parts); err != nil {
 		return err
@@ -313,7 +313,8 @@ func (c *cluster) startServers(t *testing.T, server *v1alpha1.AcmeServer, ready 
 	t.Helper()
 	deployment := get(t, c, server, render.ServerName(server), &appsv1.Deployment{})
 	deployment.Status = appsv1.DeploymentStatus{
-		ObservedGeneration: deployment.Generation, Replicas: *deployment.Spec.Replicas, ReadyReplicas: ready, AvailableReplicas: ready,
+		ObservedGeneration: deployment.Generation, Replicas: *deployment.Spec.Replicas, UpdatedReplicas: *deployment.Spec.Replicas,
+		ReadyReplicas: ready, AvailableReplicas: ready,
 	}
 	check(t, c.Status().Update(t.Context(), deployment))
 }

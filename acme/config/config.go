@@ -84,8 +84,8 @@ type Lint string
 
 // The ways to lint.
 const (
-	LintOff     Lint = "Off"     // no lint is run; the default
-	LintWarn    Lint = "Warn"    // faults are logged
+	LintOff     Lint = "Off"     // no lint is run
+	LintWarn    Lint = "Warn"    // faults are logged; the default (docs/adr/0011)
 	LintEnforce Lint = "Enforce" // faults are errors: the certificate does not leave
 )
 

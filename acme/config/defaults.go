@@ -16,7 +16,7 @@ func (c *Config) SetDefaults() {
 		setDefault(&c.Database.Schema, "acme")
 		setDefault(&c.Database.MaxConnections, 10)
 	}
-	setDefault(&c.CertificateAuthority.Lint, LintOff)
+	setDefault(&c.CertificateAuthority.Lint, LintWarn)
 	setDefault(&c.Validation.Mode, Challenge)
 	if len(c.Validation.Challenges) == 0 {
 		for _, t := range acme.DefaultChallenges {
@@ -35,6 +35,7 @@ func (c *Config) SetDefaults() {
 	}
 	setDefault(&c.Lifetimes.Order, Duration{7 * 24 * time.Hour})
 	setDefault(&c.Identifiers.MaxLabels, 10)
+	setDefault(&c.Identifiers.MaxRepeats, 2)
 	setDefault(&c.MaxIdentifiers, 100)
 	setDefault(&c.ShutdownDelay, Duration{5 * time.Second})
 	setDefault(&c.ShutdownTimeout, Duration{20 * time.Second})

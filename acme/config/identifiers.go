@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
@@ -15,6 +14,9 @@ type Identifiers struct {
 	// MaxLabels bounds the labels of a name, against clients that order
 	// www.www.www.… for whatever they are asked for; default 10.
 	MaxLabels int `json:"maxLabels,omitempty"`
+	// MaxRepeats bounds how often a label, or several together, may stand in a row in
+	// a name, for the same reason; default 2.
+	MaxRepeats int `json:"maxRepeats,omitempty"`
 }
 
 // Names are patterns of domain names: a name, or `*.` and a name for all names
@@ -31,6 +33,9 @@ type ExternalAccounts struct {
 	// KeysFile is a file with a key of at least 16 octets, in base64url, for each
 	// key identifier: a YAML mapping.
 	KeysFile string `json:"keysFile,omitempty"`
+	// KeysDirectory is a directory with such a key in a file named by each key
+	// identifier, as a volume of Secrets is. Files that begin with a dot are none.
+	KeysDirectory string `json:"keysDirectory,omitempty"`
 }
 
 func (i Identifiers) validate(f *faults) {
@@ -53,10 +58,11 @@ func (i Identifiers) validate(f *faults) {
 		validateNetwork(f, fmt.Sprintf("identifiers.ip.deny[%d]", n), cidr)
 	}
 	between(f, "identifiers.maxLabels", i.MaxLabels, 1, 127)
+	between(f, "identifiers.maxRepeats", i.MaxRepeats, 1, 127)
 }
 
 func (e ExternalAccounts) validate(f *faults) {
-	if e.Required && strings.TrimSpace(e.KeysFile) == "" {
-		f.add("externalAccounts.keysFile", "is missing: where accounts need a binding, name the file with the keys")
+	if e.Required && e.KeysFile == "" && e.KeysDirectory == "" {
+		f.add("externalAccounts.keysFile", "is missing: where accounts need a binding, name the file with the keys, or a keysDirectory")
 	}
 }

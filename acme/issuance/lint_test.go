@@ -47,3 +47,35 @@ func TestACertificateWithAFaultIsLoggedOrRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestNoProfileBreaksARuleForAnyKindOfKey(t *testing.T) {
+	t.Parallel()
+	c := newCA(t, ECDSAP256, testClock).config()
+	c.Lint = LintEnforce
+	a := mustNew(t, c)
+	for _, algorithm := range []KeyAlgorithm{ECDSAP256, ECDSAP384, RSA2048, Ed25519} {
+		key, err := GenerateKey(algorithm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, profile := range testProfiles() {
+			o := order("a.example", "*.b.example", "10.1.2.3", "2001:db8::1")
+			o.Profile = profile.Name
+			issue(t, a, o, key)
+		}
+	}
+}
+
+func BenchmarkLint(b *testing.B) {
+	a := newAuthority(b)
+	certificate := issue(b, a, order("a.example", "b.example"), fixedKey(b, "leaf"))
+	l, err := newLinter(LintEnforce, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := l.check(b.Context(), certificate); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

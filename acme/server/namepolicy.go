@@ -19,6 +19,9 @@ type NamePolicy struct {
 	// MaxLabels bounds the labels of a name, against clients that order
 	// www.www.www.… for whatever they are asked for; 0 is no bound.
 	MaxLabels int
+	// MaxRepeats bounds how often a label, or several together, may stand in a row,
+	// for the same reason; 0 is no bound.
+	MaxRepeats int
 }
 
 // check returns a rejectedIdentifier problem for an identifier that may not be
@@ -42,6 +45,9 @@ func (p *NamePolicy) checkDNS(id acme.Identifier) string {
 	if labels := strings.Count(id.Value, ".") + 1; p.MaxLabels > 0 && labels > p.MaxLabels {
 		return fmt.Sprintf("it has %d labels; this server's policy allows %d", labels, p.MaxLabels)
 	}
+	if repeated := repeats(id.Value, p.MaxRepeats); repeated != "" {
+		return fmt.Sprintf("it has %q more often than %d times in a row, which this server's policy does not allow", repeated, p.MaxRepeats)
+	}
 	for _, pattern := range p.DenyDNS {
 		// A wildcard stands for denied names, too.
 		if covers(pattern, id.Value) || (id.IsWildcard() && covers(id.Value, pattern)) {
@@ -57,6 +63,25 @@ func (p *NamePolicy) checkDNS(id acme.Identifier) string {
 		return ""
 	}
 	return "this server's policy allows only " + quoted(p.AllowDNS)
+}
+
+// repeats returns the labels that stand in a row in a name more often than most
+// times, or "" where none do; 0 is no bound.
+func repeats(name string, most int) string {
+	labels := strings.Split(name, ".")
+	for width := 1; most > 0 && width*(most+1) <= len(labels); width++ {
+		same := 0 // how many labels in a row are that which stands width before
+		for i := width; i < len(labels); i++ {
+			if labels[i] != labels[i-width] {
+				same = 0
+				continue
+			}
+			if same++; same == width*most {
+				return strings.Join(labels[i-width+1:i+1], ".")
+			}
+		}
+	}
+	return ""
 }
 
 // checkIP returns why an address may not be ordered, or "".

@@ -38,3 +38,20 @@ func TestOnlyWhatThePolicyAllowsIsOrdered(t *testing.T) {
 		}
 	}
 }
+
+func TestANameThatRepeatsItselfIsRefused(t *testing.T) {
+	t.Parallel()
+	s := acmetest.StartServer(t, acmetest.NewMemory(), server.Config{Names: server.NamePolicy{MaxRepeats: 2}})
+	c := s.NewAccount(t)
+	for name, repeated := range map[string]string{
+		"www.www.example": "", "a.b.a.b.example": "", "a.b.a.c.a.b.example": "", "a.a.b.b.c.c.example": "",
+		"example.example": "", "a.aa.aaa.example": "", "*.a.a.example": "",
+		"www.www.www.example": "www", "x.www.www.www.www.example": "www", "a.b.a.b.a.b.example": "a.b",
+		"x.a.b.c.a.b.c.a.b.c": "a.b.c", "*.a.a.a.example": "a", "a.b.b.b": "b",
+	} {
+		_, err := c.NewOrder(t.Context(), name)
+		if (err != nil) != (repeated != "") || (err != nil && !strings.Contains(err.Error(), `"`+repeated+`" more often than 2 times in a row`)) {
+			t.Errorf("%s: %v; want %q repeated", name, err, repeated)
+		}
+	}
+}

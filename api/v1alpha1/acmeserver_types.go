@@ -47,6 +47,9 @@ type AcmeServerList struct {
 }
 
 // AcmeServerSpec is what is asked for.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.validation) || !has(self.validation.challenges) || !('dns-persist-01' in self.validation.challenges) || (has(self.directory) && has(self.directory.caaIdentities) && self.directory.caaIdentities.size() > 0)",message="the challenge dns-persist-01 needs directory.caaIdentities: its records name the authority"
+// +kubebuilder:validation:XValidation:rule="!has(self.externalAccounts) || !has(self.externalAccounts.required) || !self.externalAccounts.required || has(self.externalAccounts.secretRef) || !has(self.clusterIssuer) || !has(self.clusterIssuer.enabled) || self.clusterIssuer.enabled",message="externalAccounts.required without secretRef and without a ClusterIssuer would let nobody in: name a Secret with keys"
 type AcmeServerSpec struct {
 	// replicas is the number of servers. They keep no state of their own, so that
 	// any number is correct; from 2 on they are spread over nodes and zones, and a
@@ -76,6 +79,22 @@ type AcmeServerSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Validation ValidationSpec `json:"validation,omitempty"`
+
+	// identifiers says what may be ordered; default: everything.
+	// +optional
+	Identifiers *IdentifiersSpec `json:"identifiers,omitempty"`
+
+	// externalAccounts says who may make accounts; default: everybody.
+	// +optional
+	ExternalAccounts *ExternalAccountsSpec `json:"externalAccounts,omitempty"`
+
+	// directory is what the directory tells clients.
+	// +optional
+	Directory *DirectorySpec `json:"directory,omitempty"`
+
+	// lifetimes of what the servers make.
+	// +optional
+	Lifetimes *LifetimesSpec `json:"lifetimes,omitempty"`
 
 	// profiles are the kinds of certificate that clients choose from; default:
 	// tlsserver (90 days), shortlived (160 hours) and clientserver (90 days, for

@@ -13,9 +13,10 @@ const (
 	ValidationTrusted   ValidationMode = "Trusted"
 )
 
-// ChallengeType is a validation method of RFC 8555 §9.7.8.
+// ChallengeType is a validation method of RFC 8555 §9.7.8, or of the drafts
+// acme-dns-account-label and acme-dns-persist.
 //
-// +kubebuilder:validation:Enum=http-01;dns-01;tls-alpn-01
+// +kubebuilder:validation:Enum=http-01;dns-01;tls-alpn-01;dns-account-01;dns-persist-01
 type ChallengeType string
 
 // ValidationSpec tells how clients prove control of the names they ask for.
@@ -25,10 +26,13 @@ type ValidationSpec struct {
 	// +optional
 	// +kubebuilder:default=Challenge
 	Mode ValidationMode `json:"mode,omitempty"`
-	// challenges that are offered; default: all.
+	// challenges that are offered; default: http-01, dns-01 and tls-alpn-01. The
+	// others are of drafts, which may still change; dns-persist-01 needs
+	// directory.caaIdentities.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=5
 	Challenges []ChallengeType `json:"challenges,omitempty"`
 	// dns tells whom validators ask.
 	// +optional

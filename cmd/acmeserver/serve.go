@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -108,6 +109,9 @@ func readCertificates(field, path string) ([]*x509.Certificate, error) {
 // readExternalAccounts reads the keys of external accounts.
 func readExternalAccounts(c *config.ExternalAccounts) (server.ExternalAccounts, error) {
 	e := server.ExternalAccounts{Required: c.Required, Keys: map[string][]byte{}}
+	if err := readKeysDirectory(c.KeysDirectory, e.Keys); err != nil {
+		return e, err
+	}
 	if c.KeysFile == "" {
 		return e, nil
 	}
@@ -125,6 +129,32 @@ func readExternalAccounts(c *config.ExternalAccounts) (server.ExternalAccounts, 
 		}
 	}
 	return e, nil
+}
+
+// readKeysDirectory reads the keys of a directory, if one is named, into keys.
+// What begins with a dot is how the kubelet keeps a volume, and no key.
+func readKeysDirectory(path string, keys map[string][]byte) error {
+	if path == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return fmt.Errorf("externalAccounts.keysDirectory: %w", err)
+	}
+	for _, entry := range entries {
+		kid := entry.Name()
+		if strings.HasPrefix(kid, ".") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(path, kid))
+		if err != nil {
+			return fmt.Errorf("externalAccounts.keysDirectory: %w", err)
+		}
+		if keys[kid], err = parseExternalKey(string(text)); err != nil {
+			return fmt.Errorf("externalAccounts.keysDirectory %s: the key of %q %w", path, kid, err)
+		}
+	}
+	return nil
 }
 
 // parseExternalKey reads a MAC key in base64url.

@@ -237,7 +237,7 @@ func networksOf(n config.Networks) (out validation.Networks, err error) {
 
 // namesOf translates what may be ordered.
 func namesOf(i config.Identifiers) (out server.NamePolicy, err error) {
-	out = server.NamePolicy{AllowDNS: i.DNS.Allow, DenyDNS: i.DNS.Deny, MaxLabels: i.MaxLabels}
+	out = server.NamePolicy{AllowDNS: i.DNS.Allow, DenyDNS: i.DNS.Deny, MaxLabels: i.MaxLabels, MaxRepeats: i.MaxRepeats}
 	if out.AllowIP, err = prefixesOf("identifiers.ip.allow", i.IP.Allow); err != nil {
 		return out, err
 	}

@@ -27,6 +27,7 @@ type options struct {
 	databaseImage  string
 	clusterDomain  string
 	namespace      string
+	certManager    string
 	watch          string
 	logLevel       slog.Level
 }
@@ -45,6 +46,8 @@ func parseOptions(args []string) (options, error) {
 	flags.StringVar(&o.clusterDomain, "cluster-domain", "cluster.local", "DNS `domain` of the cluster")
 	flags.StringVar(&o.namespace, "namespace", cmp.Or(os.Getenv("POD_NAMESPACE"), "acme-ca-system"),
 		"`namespace` that the operator runs in ($POD_NAMESPACE)")
+	flags.StringVar(&o.certManager, "cert-manager-namespace", "cert-manager",
+		"`namespace` that cert-manager has the Secrets of ClusterIssuers in (its flag --cluster-resource-namespace)")
 	flags.StringVar(&o.watch, "watch-namespaces", "", "`list` of namespaces to work in, separated by commas; empty for all")
 	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "lowest `level` of log lines: DEBUG, INFO, WARN or ERROR")
 	if err := flags.Parse(args); err != nil {
@@ -53,8 +56,8 @@ func parseOptions(args []string) (options, error) {
 	if flags.NArg() > 0 {
 		return options{}, fmt.Errorf("%q is one argument too many: manager takes flags only", flags.Arg(0))
 	}
-	if o.databaseImage == "" || o.clusterDomain == "" || o.namespace == "" {
-		return options{}, errors.New("--database-image, --cluster-domain and --namespace cannot be empty")
+	if o.databaseImage == "" || o.clusterDomain == "" || o.namespace == "" || o.certManager == "" {
+		return options{}, errors.New("--database-image, --cluster-domain, --namespace and --cert-manager-namespace cannot be empty")
 	}
 	return o, nil
 }

@@ -25,6 +25,7 @@ func newPlatform(ctx context.Context, reader client.Reader, o options) (render.P
 	p := render.Platform{
 		ServerImage: o.serverImage, DatabaseImage: o.databaseImage,
 		ClusterDomain: o.clusterDomain, OperatorNamespace: o.namespace,
+		CertManagerNamespace: o.certManager,
 	}
 	var err error
 	if p.ServerImage == "" {

@@ -8,6 +8,7 @@ import (
 	acmev1ac "github.com/cert-manager/cert-manager/pkg/client/applyconfigurations/acme/v1"
 	certmanagerv1ac "github.com/cert-manager/cert-manager/pkg/client/applyconfigurations/certmanager/v1"
 	cmmetav1ac "github.com/cert-manager/cert-manager/pkg/client/applyconfigurations/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -46,10 +47,23 @@ func ClusterIssuer(s *v1alpha1.AcmeServer, roots []byte) (*unstructured.Unstruct
 	if spec.Profile != "" {
 		acme.WithProfile(spec.Profile)
 	}
+	if BindsClusterIssuer(s) {
+		acme.WithExternalAccountBinding(acmev1ac.ACMEExternalAccountBinding().
+			WithKeyID(ClusterIssuerKeyID).
+			WithKey(cmmetav1ac.SecretKeySelector().WithName(BindingSecretName(s)).WithKey(bindingKey)))
+	}
 	issuer := certmanagerv1ac.ClusterIssuer(name).
 		WithLabels(ClusterIssuerLabels(s)).
 		WithSpec(certmanagerv1ac.IssuerSpec().WithACME(acme))
 	return withSolvers(issuer, spec.Solvers)
+}
+
+// BindingOwner returns the reference of a Secret that goes with a ClusterIssuer. An
+// object of the cluster can own one in a namespace.
+func BindingOwner(issuer *certmanagerv1.ClusterIssuer) metav1.OwnerReference {
+	return metav1.OwnerReference{
+		APIVersion: ClusterIssuerGVK.GroupVersion().String(), Kind: ClusterIssuerGVK.Kind, Name: issuer.Name, UID: issuer.UID,
+	}
 }
 
 // withSolvers adds the solvers as they were written.

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -14,7 +15,9 @@ const (
 	configDirectory    = "/etc/acmeserver/config"
 	authorityDirectory = "/etc/acmeserver/ca"
 	databaseDirectory  = "/etc/acmeserver/database"
-	configKey          = "config.yaml"
+	// externalAccountsDirectory has a file for each external account.
+	externalAccountsDirectory = "/etc/acmeserver/external-accounts"
+	configKey                 = "config.yaml"
 )
 
 // rateLimitsPage is where clients that meet a limit are sent to (RFC 8555 §6.6).
@@ -33,10 +36,14 @@ func Config(s *v1alpha1.AcmeServer, p Platform) (map[string]string, error) {
 			CertificateFile: authorityDirectory + "/tls.crt",
 			KeyFile:         authorityDirectory + "/tls.key",
 			RootsFile:       authorityDirectory + "/" + RootsKey,
+			Lint:            config.Lint(s.Spec.CA.Lint),
 		},
-		Directory:  config.Directory{RateLimits: rateLimitsPage},
-		Validation: validation(s.Spec.Validation, p),
-		Profiles:   profiles(s.Spec.Profiles),
+		Validation:       validation(s.Spec.Validation, p),
+		Identifiers:      identifiers(s.Spec.Identifiers),
+		ExternalAccounts: externalAccountKeys(s),
+		Profiles:         profiles(s.Spec.Profiles),
+		Directory:        directory(s.Spec.Directory),
+		Lifetimes:        lifetimes(s.Spec.Lifetimes),
 	}
 	if name, _ := DatabaseRootCAs(s); name != "" {
 		c.Database.RootCAsFile = databaseDirectory + "/" + RootsKey
@@ -74,6 +81,54 @@ func validation(v v1alpha1.ValidationSpec, p Platform) config.Validation {
 	return out
 }
 
+// identifiers returns what may be ordered.
+func identifiers(i *v1alpha1.IdentifiersSpec) (out config.Identifiers) {
+	if i == nil {
+		return out
+	}
+	out.MaxLabels, out.MaxRepeats = int(i.MaxLabels), int(i.MaxRepeats)
+	if i.DNS != nil {
+		out.DNS = config.Names{Allow: texts(i.DNS.Allow), Deny: texts(i.DNS.Deny)}
+	}
+	if i.IP != nil {
+		out.IP = config.Networks{Allow: texts(i.IP.Allow), Deny: texts(i.IP.Deny)}
+	}
+	return out
+}
+
+// externalAccountKeys returns who may make accounts.
+func externalAccountKeys(s *v1alpha1.AcmeServer) (out config.ExternalAccounts) {
+	if externalAccounts(s) != nil {
+		out.KeysDirectory = externalAccountsDirectory
+	}
+	if e := s.Spec.ExternalAccounts; e != nil {
+		out.Required = e.Required
+	}
+	return out
+}
+
+// directory returns what the directory tells clients.
+func directory(d *v1alpha1.DirectorySpec) config.Directory {
+	if d == nil {
+		return config.Directory{RateLimits: rateLimitsPage}
+	}
+	return config.Directory{
+		TermsOfService: string(d.TermsOfService), Website: string(d.Website), CAAIdentities: d.CAAIdentities,
+		RateLimits: cmp.Or(string(d.RateLimits), rateLimitsPage),
+	}
+}
+
+// lifetimes returns how long what the servers make is good for.
+func lifetimes(l *v1alpha1.LifetimesSpec) (out config.Lifetimes) {
+	if l != nil && l.Order != nil {
+		out.Order = config.Duration{Duration: l.Order.Duration}
+	}
+	if l != nil && l.AuthorizationReuse != nil {
+		out.AuthorizationReuse = config.Duration{Duration: l.AuthorizationReuse.Duration}
+	}
+	return out
+}
+
 // profiles returns the kinds of certificate.
 func profiles(all []v1alpha1.Profile) []config.Profile {
 	var out []config.Profile
@@ -90,11 +145,11 @@ func profiles(all []v1alpha1.Profile) []config.Profile {
 	return out
 }
 
-// texts returns networks as the configuration has them.
-func texts(networks []v1alpha1.CIDR) []string {
+// texts returns networks or patterns as the configuration has them.
+func texts[T ~string](all []T) []string {
 	var out []string
-	for _, n := range networks {
-		out = append(out, string(n))
+	for _, t := range all {
+		out = append(out, string(t))
 	}
 	return out
 }

@@ -79,6 +79,12 @@ func SecretNames(s *v1alpha1.AcmeServer) []string {
 	if s.Spec.CA.SecretRef == nil {
 		names = append(names, RootSecretName(s))
 	}
+	if e := s.Spec.ExternalAccounts; e != nil && e.SecretRef != nil {
+		names = append(names, e.SecretRef.Name)
+	}
+	if BindsClusterIssuer(s) {
+		names = append(names, ExternalAccountSecretName(s))
+	}
 	return names
 }
 

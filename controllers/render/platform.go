@@ -13,6 +13,9 @@ type Platform struct {
 	// OperatorNamespace is where the operator runs: from there it migrates the
 	// embedded database.
 	OperatorNamespace string
+	// CertManagerNamespace is where cert-manager looks for the Secrets of
+	// ClusterIssuers (its flag --cluster-resource-namespace).
+	CertManagerNamespace string
 	// APIServer has the addresses of the Kubernetes API that answer on a port which
 	// validators dial. They are denied to validators unless the AcmeServer allows them.
 	APIServer []netip.Addr

@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write the golden files")
 func platform() render.Platform {
 	return render.Platform{
 		ServerImage: "acme-ca-operator:test", DatabaseImage: "postgres:test", ClusterDomain: "cluster.local",
-		OperatorNamespace: "acme-ca-system", APIServer: []netip.Addr{netip.MustParseAddr("10.96.0.1")},
+		OperatorNamespace: "acme-ca-system", CertManagerNamespace: "cert-manager", APIServer: []netip.Addr{netip.MustParseAddr("10.96.0.1")},
 	}
 }
 
@@ -59,7 +59,7 @@ func full() *v1alpha1.AcmeServer {
 			Resources: &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")}},
 		}},
 		Validation: v1alpha1.ValidationSpec{
-			Mode: v1alpha1.ValidationTrusted, Challenges: []v1alpha1.ChallengeType{"dns-01"},
+			Mode: v1alpha1.ValidationTrusted, Challenges: []v1alpha1.ChallengeType{"dns-01", "dns-persist-01"},
 			DNS:      &v1alpha1.DNSSpec{Resolvers: []string{"10.96.0.10"}},
 			Networks: &v1alpha1.NetworksSpec{Allow: []v1alpha1.CIDR{"10.96.0.1/32"}, Deny: []v1alpha1.CIDR{"10.0.0.0/8"}},
 		},
@@ -73,6 +73,20 @@ func full() *v1alpha1.AcmeServer {
 				Raw: []byte(`{"http01":{"ingress":{"ingressClassName":"traefik"}},"fieldOfTomorrow":1}`),
 			}}},
 		},
+		Identifiers: &v1alpha1.IdentifiersSpec{
+			DNS:       &v1alpha1.NamesSpec{Allow: []v1alpha1.NamePattern{"*.corp.example"}, Deny: []v1alpha1.NamePattern{"secret.corp.example"}},
+			IP:        &v1alpha1.AddressesSpec{Allow: []v1alpha1.CIDR{"10.0.0.0/8"}, Deny: []v1alpha1.CIDR{"10.0.0.1/32"}},
+			MaxLabels: 6, MaxRepeats: 1,
+		},
+		ExternalAccounts: &v1alpha1.ExternalAccountsSpec{Required: true, SecretRef: &v1alpha1.SecretReference{Name: "tenants"}},
+		Directory: &v1alpha1.DirectorySpec{
+			TermsOfService: "https://pki.corp.example/terms", Website: "https://pki.corp.example", RateLimits: "https://pki.corp.example/limits",
+			CAAIdentities: []string{"ca.corp.example"},
+		},
+		Lifetimes: &v1alpha1.LifetimesSpec{
+			Order: &metav1.Duration{Duration: 24 * time.Hour}, AuthorizationReuse: &metav1.Duration{Duration: time.Hour},
+		},
+		CA:        v1alpha1.CertificateAuthoritySpec{Lint: "Enforce"},
 		Hostnames: []string{"acme.corp.example", "acme.example"},
 		Service:   v1alpha1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Annotations: map[string]string{"lb.example/internal": "true"}},
 		Pod: v1alpha1.PodSpec{
@@ -140,6 +154,11 @@ func documents(t *testing.T, s *v1alpha1.AcmeServer) string {
 		if p := render.DatabaseNetworkPolicy(s, platform()); p != nil {
 			objects = append(objects, p)
 		}
+	}
+	if render.BindsClusterIssuer(s) {
+		key := render.ExternalAccountSecret(s)
+		key.Data = map[string][]byte{render.ClusterIssuerKeyID: []byte("key")}
+		objects = append(objects, key, render.BindingSecret(s, platform(), []byte("key")))
 	}
 	objects = append(objects, render.ServiceAccount(s), render.ConfigMap(s, config), render.Service(s), deployment)
 	if b := render.PodDisruptionBudget(s); b != nil {

@@ -111,6 +111,9 @@ func serverPod(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.PodSpecApplyConfig
 				WithItems(keyToPath(corev1.TLSCertKey), keyToPath(corev1.TLSPrivateKeyKey), keyToPath(RootsKey))),
 			databaseConnection(s),
 		)
+	if volume := externalAccounts(s); volume != nil {
+		pod.WithVolumes(volume)
+	}
 	return pod, schedule(s, pod)
 }
 
@@ -158,6 +161,12 @@ func serverContainer(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.ContainerApp
 		return corev1ac.Probe().WithHTTPGet(corev1ac.HTTPGetAction().
 			WithPath(path).WithPort(intstr.FromString(portOps)).WithScheme(corev1.URISchemeHTTP))
 	}
+	mounts := []*corev1ac.VolumeMountApplyConfiguration{
+		mount("config", configDirectory), mount("ca", authorityDirectory), mount("database", databaseDirectory),
+	}
+	if externalAccounts(s) != nil {
+		mounts = append(mounts, mount("external-accounts", externalAccountsDirectory))
+	}
 	return corev1ac.Container().
 		WithName("acmeserver").WithImage(image).WithImagePullPolicy(corev1.PullIfNotPresent).
 		WithCommand("/acmeserver").
@@ -167,9 +176,5 @@ func serverContainer(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.ContainerApp
 		WithSecurityContext(containerSecurity()).
 		WithReadinessProbe(get("/readyz").WithPeriodSeconds(2).WithTimeoutSeconds(2)).
 		WithLivenessProbe(get("/healthz").WithPeriodSeconds(10).WithTimeoutSeconds(5).WithInitialDelaySeconds(10)).
-		WithVolumeMounts(
-			mount("config", configDirectory),
-			mount("ca", authorityDirectory),
-			mount("database", databaseDirectory),
-		), nil
+		WithVolumeMounts(mounts...), nil
 }
