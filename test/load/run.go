@@ -16,9 +16,10 @@ import (
 // options are the flags.
 type options struct {
 	generator.Config
-	rootsFile        string
-	warmup, duration time.Duration
-	http01, dns      string
+	orders, identifiers int
+	rootsFile           string
+	warmup, duration    time.Duration
+	http01, dns         string
 }
 
 // run makes load as the arguments say, and prints what was seen.
@@ -31,10 +32,10 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar((*string)(&o.Keys), "keys", "ES256", "what account keys sign with: ES256 or RS256")
 	flags.IntVar(&o.Accounts, "accounts", 16, "how many accounts share the load")
 	flags.IntVar(&o.Workers, "workers", 8, "how many issuances there are at most at a time")
-	flags.IntVar(&o.Identifiers, "identifiers", 1, "how many names a certificate has, 1 to 100")
+	flags.IntVar(&o.identifiers, "identifiers", 1, "how many names a certificate has, 1 to 100")
 	flags.Float64Var(&o.Rate, "rate", 0, "how many issuances begin in a second; 0: one when one has ended")
 	flags.BoolVar(&o.Renew, "renew", false, "renew certificates, with renewal information (RFC 9773)")
-	flags.IntVar(&o.Orders, "orders", 20000, "how many orders are made up before the load, to be used in turn")
+	flags.IntVar(&o.orders, "orders", 20000, "how many orders are made up before the load, to be used in turn")
 	flags.DurationVar(&o.warmup, "warmup", 2*time.Second, "how long to make load before it is measured")
 	flags.DurationVar(&o.duration, "duration", 10*time.Second, "how long to make load")
 	flags.StringVar(&o.http01, "http01", "127.0.0.1:5002", "the `address` at which http-01 challenges are answered")
@@ -68,6 +69,11 @@ func (o *options) measure(ctx context.Context, out io.Writer) error {
 		defer responders.Close()
 		o.Responders = responders
 	}
+	orders, err := generator.MakeOrders(o.orders, o.identifiers)
+	if err != nil {
+		return err
+	}
+	o.Orders = orders
 	g, err := generator.New(ctx, o.Config)
 	if err != nil {
 		return err

@@ -32,14 +32,14 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "k6" {
 		return runK6(ctx, args[1:])
 	}
-	o := options{workers: []int{8, 32}}
+	o := options{workers: []int{few, many}}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each server is measured, in turn with the others; the tables have medians")
 	flags.DurationVar(&o.warmup, "warmup", 2*time.Second, "how long to make load before each measurement")
 	flags.DurationVar(&o.duration, "duration", 8*time.Second, "how long each measurement is")
 	flags.Func("workers", "how many issuances there are at a time, as a `list` (default 8,32)", o.parseWorkers)
 	flags.StringVar(&o.only, "only", "", "measure the servers whose name has this `text` in it")
-	flags.StringVar(&o.out, "out", "", "the `file` to write the tables to; default standard output")
+	flags.StringVar(&o.out, "out", "", "the `file` whose tables to replace; default: they are printed")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -67,16 +67,32 @@ func (o *options) parseWorkers(text string) error {
 	return nil
 }
 
-// write writes the tables.
+// The marks between which a file's tables stand.
+const (
+	tablesBegin = "<!-- tables: make bench BENCH='-out %s' -->\n"
+	tablesEnd   = "<!-- end of tables -->\n"
+)
+
+// write writes the tables, to standard output or into the file between its marks.
 func (o *options) write(f *findings) error {
 	if o.out == "" {
 		return f.write(os.Stdout)
 	}
-	file, err := os.Create(o.out)
+	text, err := os.ReadFile(o.out)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.write(file), file.Close())
+	begin := fmt.Sprintf(tablesBegin, o.out)
+	before, rest, begins := strings.Cut(string(text), begin)
+	_, after, ends := strings.Cut(rest, tablesEnd)
+	if !begins || !ends {
+		return fmt.Errorf("%s has no lines %q and %q with the tables between them", o.out, begin, tablesEnd)
+	}
+	var b strings.Builder
+	if err := f.write(&b); err != nil {
+		return err
+	}
+	return os.WriteFile(o.out, []byte(before+begin+"\n"+b.String()+"\n"+tablesEnd+after), 0o644) //nolint:gosec // a page of documentation
 }
 
 // bench builds the servers and measures them.
@@ -139,16 +155,17 @@ func (o *options) compare(ctx context.Context, l *lab, f *findings, c *contestan
 // variation is another load on this server.
 type variation struct {
 	name   string
+	names  int // in an order
 	config generator.Config
 }
 
 // variations lists the other loads.
 var variations = []variation{
-	{"RSA account keys (RS256)", generator.Config{Keys: generator.RS256}},
-	{"10 names", generator.Config{Identifiers: 10}},
-	{"100 names", generator.Config{Identifiers: 100}},
-	{"renewals (RFC 9773)", generator.Config{Renew: true}},
-	{"100 a second, whatever becomes of them", generator.Config{Rate: 100, Workers: 64}},
+	{"RSA account keys (RS256)", 1, generator.Config{Keys: generator.RS256}},
+	{"10 names", 10, generator.Config{}},
+	{"100 names", 100, generator.Config{}},
+	{"renewals (RFC 9773)", 1, generator.Config{Renew: true}},
+	{"100 a second, whatever becomes of them", 1, generator.Config{Rate: 100, Workers: 64}},
 }
 
 // vary measures this server under other loads, once.
@@ -158,7 +175,13 @@ func (o *options) vary(ctx context.Context, l *lab, f *findings, c *contestant, 
 		return err
 	}
 	for _, v := range variations {
-		s, err := r.measure(ctx, v.config, o.warmup, o.duration)
+		config := v.config
+		if v.names > 1 {
+			if config.Orders, err = generator.MakeOrders(2000/v.names, v.names); err != nil {
+				return errors.Join(err, r.end())
+			}
+		}
+		s, err := r.measure(ctx, config, o.warmup, o.duration)
 		if err != nil {
 			return errors.Join(err, r.end())
 		}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +78,36 @@ func TestTargetsAreHeldAgainstWhatWasFound(t *testing.T) {
 	}
 	if strings.Contains(text.String(), "http-01, times the flows of Pebble") {
 		t.Error("there is a target about Pebble, which was not measured")
+	}
+}
+
+func TestTablesReplaceThoseOfAFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "page.md")
+	o := options{out: file}
+	if err := o.write(&findings{options: &o}); err == nil {
+		t.Error("a file that is not there is no error")
+	}
+	page := "before\n" + fmt.Sprintf(tablesBegin, file) + "old\n" + tablesEnd + "after\n"
+	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.write(&findings{options: &o, machine: "a machine"}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(text); !strings.HasPrefix(got, "before\n<!-- ") || !strings.HasSuffix(got, "\n"+tablesEnd+"after\n") ||
+		strings.Contains(got, "old") || !strings.Contains(got, "Machine: a machine") {
+		t.Errorf("the page is\n%s", got)
+	}
+	if err := os.WriteFile(file, []byte("no marks\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.write(&findings{options: &o}); err == nil {
+		t.Error("a file without marks is no error")
 	}
 }
 

@@ -30,6 +30,8 @@ type lab struct {
 	postgres   *postgrestest.Server
 	postmaster int // the first process of Postgres
 	responders *generator.Responders
+	// orders are more than a server is sent on one database in most benches.
+	orders *generator.Orders
 
 	root          *x509.Certificate
 	rootKey       crypto.Signer
@@ -53,6 +55,9 @@ func newLab(ctx context.Context) (l *lab, err error) {
 		return l, err
 	}
 	if l.responders, err = generator.ServeResponders("127.0.0.1:0", "127.0.0.1:0"); err != nil {
+		return l, err
+	}
+	if l.orders, err = generator.MakeOrders(20000, 1); err != nil {
 		return l, err
 	}
 	if l.postgres, err = postgrestest.Start(ctx, postgrestest.Options{Fsync: true}); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/acme-ca/acme-ca-operator/test/load/gauge"
@@ -13,8 +14,10 @@ import (
 // sample is one measurement.
 type sample struct {
 	*generator.Result
-	// server and postgres are what they took of the processors.
+	// server and postgres are what they took of the processors; others is what was
+	// neither theirs nor the load's, as a share of all processors.
 	server, postgres time.Duration
+	others           float64
 	// peak is the most memory that the server has had so far, in bytes.
 	peak int64
 }
@@ -65,7 +68,7 @@ func (r *running) end() error {
 
 // measure makes load and measures, after it has made some that it does not.
 func (r *running) measure(ctx context.Context, c generator.Config, warmup, duration time.Duration) (*sample, error) {
-	g, err := r.generator(ctx, c, warmup+duration)
+	g, err := r.generator(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +84,8 @@ func (r *running) measure(ctx context.Context, c generator.Config, warmup, durat
 		return nil, err
 	}
 	s.server, s.postgres = after.server-before.server, after.postgres-before.postgres
+	others := after.busy - before.busy - s.server - s.postgres - s.CPU
+	s.others = max(0, others.Seconds()/s.Elapsed.Seconds()/float64(runtime.NumCPU()))
 	if s.peak, err = gauge.PeakMemory(r.cmd.Process.Pid); err != nil {
 		return nil, err
 	}
@@ -88,12 +93,12 @@ func (r *running) measure(ctx context.Context, c generator.Config, warmup, durat
 }
 
 // generator returns a generator of load for the server.
-func (r *running) generator(ctx context.Context, c generator.Config, duration time.Duration) (*generator.Generator, error) {
-	// More in a second than any server issues with a core or two.
-	const ordersPerSecond = 1500
+func (r *running) generator(ctx context.Context, c generator.Config) (*generator.Generator, error) {
 	c.DirectoryURL, c.Roots = r.directoryURL, r.lab.roots()
 	c.Mode, c.Responders = r.contestant.mode, r.lab.responders
-	c.Orders = int(duration.Seconds()*ordersPerSecond)/max(c.Identifiers, 1) + 1
+	if c.Orders == nil {
+		c.Orders = r.lab.orders
+	}
 	g, err := generator.New(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.contestant.name, err)
@@ -101,11 +106,14 @@ func (r *running) generator(ctx context.Context, c generator.Config, duration ti
 	return g, nil
 }
 
-// cpuTimes are those of a server and its Postgres.
-type cpuTimes struct{ server, postgres time.Duration }
+// cpuTimes are those of a server, of its Postgres, and of whatever the processors do.
+type cpuTimes struct{ server, postgres, busy time.Duration }
 
 // cpu reads what server and Postgres have taken so far.
 func (r *running) cpu() (t cpuTimes, err error) {
+	if t.busy, err = gauge.Busy(); err != nil {
+		return t, err
+	}
 	if t.server, err = gauge.CPU(r.cmd.Process.Pid); err != nil || r.databaseURL == "" {
 		return t, err
 	}
@@ -139,7 +147,7 @@ func (l *lab) count(ctx context.Context, c *contestant, binary string, duration 
 // countFlows makes the load, and stops the server: its connections' counters are
 // exact when they have ended.
 func (r *running) countFlows(ctx context.Context, proxy *gauge.Proxy, duration time.Duration) (counts, error) {
-	g, err := r.generator(ctx, generator.Config{Accounts: 1, Workers: 1}, duration)
+	g, err := r.generator(ctx, generator.Config{Accounts: 1, Workers: 1})
 	if err != nil {
 		return counts{}, errors.Join(err, r.stop())
 	}

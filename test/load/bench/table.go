@@ -14,7 +14,7 @@ import (
 // write writes the tables.
 func (f *findings) write(out io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Machine: %s, shared by load, server and database. Medians of %d rounds of %s.\n\n", f.machine, f.options.rounds, f.options.duration)
+	fmt.Fprintf(&b, "Machine: %s, shared by load, server and database.\nMedians of %d rounds of %s.%s\n\n", f.machine, f.options.rounds, f.options.duration, f.disturbance())
 	f.writeComparison(&b)
 	f.writeRatios(&b)
 	f.writeTargets(&b)
@@ -22,6 +22,20 @@ func (f *findings) write(out io.Writer) error {
 	f.writeVariations(&b)
 	_, err := out.Write(b.Bytes())
 	return err
+}
+
+// disturbance warns of figures that other programs have had a part in.
+func (f *findings) disturbance() string {
+	var all []*sample
+	for _, samples := range f.samples {
+		all = append(all, samples...)
+	}
+	share := median(all, func(s *sample) float64 { return 100 * s.others })
+	const quiet = 10 // the kernel's work for connections is nobody's
+	if share < quiet {
+		return ""
+	}
+	return fmt.Sprintf(" **Other programs took %.0f %% of the processors meanwhile.**", share)
 }
 
 // row writes a row of a table.
@@ -35,6 +49,9 @@ func head(b *bytes.Buffer, cells ...string) {
 
 // writeComparison writes the table of all servers.
 func (f *findings) writeComparison(b *bytes.Buffer) {
+	if len(f.contestants) == 0 {
+		return
+	}
 	few, many := f.options.workers[0], f.options.workers[len(f.options.workers)-1]
 	cells := []string{"certificates issued"}
 	for _, w := range f.options.workers {
@@ -71,7 +88,7 @@ func (f *findings) writeComparison(b *bytes.Buffer) {
 // writeRatios writes how many times as fast this server is as each other.
 func (f *findings) writeRatios(b *bytes.Buffer) {
 	ours := f.contestant(ownHTTP01)
-	if ours == nil || len(f.contestants) < 2 {
+	if ours == nil || !slices.ContainsFunc(f.contestants, func(c *contestant) bool { return c.module != ours.module }) {
 		return
 	}
 	cells := []string{ours.name + ", times as many flows/s as"}
@@ -136,7 +153,7 @@ func (f *findings) writeVariations(b *bytes.Buffer) {
 	for _, c := range f.contestants {
 		for _, v := range variations {
 			for _, s := range f.samples[load{contestant: c, variation: v.name}] {
-				row(b, c.name+": "+v.name, fmt.Sprintf("%.0f", s.Rate()), fmt.Sprintf("%.0f", s.Rate()*float64(max(v.config.Identifiers, 1))),
+				row(b, c.name+": "+v.name, fmt.Sprintf("%.0f", s.Rate()), fmt.Sprintf("%.0f", s.Rate()*float64(v.names)),
 					fmt.Sprintf("%.2f", s.perThousand(s.server)), fmt.Sprintf("%.2f", s.perThousand(s.server+s.postgres)),
 					fmt.Sprintf("%.1f", milliseconds(s.Latencies[generator.Flow].Percentile(50))),
 					fmt.Sprintf("%.1f", milliseconds(s.Latencies[generator.Flow].Percentile(99))), fmt.Sprint(s.Failed()), fmt.Sprint(s.Missed))

@@ -31,6 +31,24 @@ func TestTheProcessorTimeOfChildrenIsCounted(t *testing.T) {
 	}
 }
 
+func TestProcessorsAreAsBusyAsAProcessOfTheirsAtLeast(t *testing.T) {
+	t.Parallel()
+	before, err := gauge.Busy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command("sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").Run(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := gauge.Busy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := after - before; took < 20*time.Millisecond {
+		t.Errorf("the processors were busy for %s during a loop of 200,000", took)
+	}
+}
+
 func TestThePeakOfMemoryIsThatOfTheProcess(t *testing.T) {
 	t.Parallel()
 	const size = 64 << 20

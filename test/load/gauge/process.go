@@ -82,6 +82,33 @@ func CPU(pid int) (time.Duration, error) {
 	return total, nil
 }
 
+// Busy returns how long the processors of this host were not idle so far, together.
+func Busy() (time.Duration, error) {
+	data, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, fmt.Errorf("busy processors: %w", err)
+	}
+	// cpu user nice system idle iowait irq softirq steal guest guest_nice (proc_stat(5));
+	// the guests are in user and nice.
+	const idle, iowait, last = 4, 5, 8
+	first, _, _ := strings.Cut(string(data), "\n")
+	fields := strings.Fields(first)
+	if len(fields) <= last || fields[0] != "cpu" {
+		return 0, fmt.Errorf("/proc/stat begins with %q", first)
+	}
+	var busy time.Duration
+	for i := 1; i <= last; i++ {
+		ticks, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		if i != idle && i != iowait {
+			busy += time.Duration(ticks) * clockTick
+		}
+	}
+	return busy, nil
+}
+
 // PeakMemory returns the most memory that a process has had resident so far, in
 // bytes.
 func PeakMemory(pid int) (int64, error) {

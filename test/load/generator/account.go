@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"net/http"
+	"runtime"
 
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/errgroup"
@@ -33,10 +34,10 @@ func newKey(algorithm KeyAlgorithm) (crypto.Signer, error) {
 }
 
 // makeAccounts registers accounts.
-func makeAccounts(ctx context.Context, c *Config, directory *acmetest.Directory, parallel int) ([]*account, error) {
+func makeAccounts(ctx context.Context, c *Config, directory *acmetest.Directory) ([]*account, error) {
 	accounts := make([]*account, c.Accounts)
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range accounts {
 		g.Go(func() (err error) {
 			accounts[i], err = makeAccount(ctx, c, directory)

@@ -42,18 +42,18 @@ type Config struct {
 	Accounts int
 	// Workers is how many flows there are at most at a time; default 8.
 	Workers int
-	// Identifiers is how many DNS names an order has, 1 to 100; default 1.
-	Identifiers int
+	// Orders are what is ordered; default 1000 for one DNS name each.
+	Orders *Orders
 	// Rate is how many flows begin in a second, whether or not those before have
 	// ended (open loop). 0: a worker begins one when it has ended one (closed loop).
 	Rate float64
 	// Renew makes every flow of an account but its first one a renewal (RFC 9773): it
 	// asks for the renewal information of the certificate before, and replaces it.
 	Renew bool
-	// Orders is how many orders are made up before the load, each with names and a
-	// CSR of its own, to be used in turn and then again; default 1000.
-	Orders int
 }
+
+// maxIdentifiers bounds the names of an order, as servers do.
+const maxIdentifiers = 100
 
 // withDefaults returns the configuration with its defaults filled in.
 func (c Config) withDefaults() Config {
@@ -61,8 +61,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Keys, ES256)
 	setDefault(&c.Accounts, 16)
 	setDefault(&c.Workers, 8)
-	setDefault(&c.Identifiers, 1)
-	setDefault(&c.Orders, 1000)
 	return c
 }
 
@@ -83,10 +81,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("mode %s needs responders", HTTP01)
 	case c.Keys != ES256 && c.Keys != RS256:
 		return fmt.Errorf("keys %q; want %s or %s", c.Keys, ES256, RS256)
-	case c.Accounts < 1, c.Workers < 1, c.Orders < 1:
-		return errors.New("accounts, workers and orders must be 1 or more")
-	case c.Identifiers < 1 || c.Identifiers > 100:
-		return fmt.Errorf("%d identifiers; want 1 to 100", c.Identifiers)
+	case c.Accounts < 1, c.Workers < 1:
+		return errors.New("accounts and workers must be 1 or more")
 	case c.Rate < 0:
 		return fmt.Errorf("a rate of %g; want 0 (closed loop) or more", c.Rate)
 	}

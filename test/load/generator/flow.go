@@ -118,7 +118,7 @@ func (f *flow) run(ctx context.Context) error {
 func (f *flow) prepare(ctx context.Context) (*order, any, error) {
 	c := f.client
 	if c.replaces == "" {
-		o := f.generator.nextOrder()
+		o := f.generator.config.Orders.next()
 		return o, o.newOrder, nil
 	}
 	f.step = RenewalInfo

@@ -8,7 +8,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,25 +30,41 @@ type newOrderJSON struct {
 	Replaces    string            `json:"replaces,omitempty"`
 }
 
-// makeOrders makes orders with names that no other run has. Their certificates
-// have one key: making keys is a client's cost that says nothing of the server.
-func makeOrders(n, identifiers, parallel int) ([]order, error) {
+// Orders are made up before a load, each with names and a CSR of its own, which takes
+// longer than to send them. They are used in turn, and then again. They are safe for
+// concurrent use, and several generators may share them, one after the other.
+type Orders struct {
+	list        []order
+	identifiers int
+	used        atomic.Uint64
+}
+
+// MakeOrders makes n orders for so many names each, which nobody else has. Their
+// certificates have one key: making keys is a client's cost that says nothing of the
+// server.
+func MakeOrders(n, identifiers int) (*Orders, error) {
+	if n < 1 || identifiers < 1 || identifiers > maxIdentifiers {
+		return nil, fmt.Errorf("%d orders for %d names each; want 1 or more, for 1 to %d", n, identifiers, maxIdentifiers)
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("key of the certificates: %w", err)
 	}
 	run := strings.ToLower(rand.Text()[:8])
-	orders := make([]order, n)
+	o := &Orders{list: make([]order, n), identifiers: identifiers}
 	var g errgroup.Group
-	g.SetLimit(parallel)
-	for i := range orders {
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range o.list {
 		g.Go(func() (err error) {
-			orders[i], err = makeOrder(key, fmt.Sprintf("%s-%d", run, i), identifiers)
+			o.list[i], err = makeOrder(key, fmt.Sprintf("%s-%d", run, i), identifiers)
 			return err
 		})
 	}
-	return orders, g.Wait()
+	return o, g.Wait()
 }
+
+// next returns the order whose turn it is.
+func (o *Orders) next() *order { return &o.list[(o.used.Add(1)-1)%uint64(len(o.list))] }
 
 // makeOrder makes an order for names that have label in them.
 func makeOrder(key *ecdsa.PrivateKey, label string, identifiers int) (order, error) {

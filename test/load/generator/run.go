@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -28,12 +27,10 @@ const afterFailure = 100 * time.Millisecond
 // Generator makes load. One run at a time.
 type Generator struct {
 	config  Config
-	orders  []order
-	next    atomic.Uint64 // of orders
 	workers []*worker
 }
 
-// New registers the accounts and makes up the orders.
+// New registers the accounts.
 func New(ctx context.Context, c Config) (*Generator, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -45,15 +42,16 @@ func New(ctx context.Context, c Config) (*Generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	parallel := runtime.GOMAXPROCS(0)
-	accounts, err := makeAccounts(ctx, &c, &first.Directory, parallel)
+	accounts, err := makeAccounts(ctx, &c, &first.Directory)
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
-	g := &Generator{config: c}
-	if g.orders, err = makeOrders(c.Orders, c.Identifiers, parallel); err != nil {
-		return nil, err
+	if c.Orders == nil {
+		if c.Orders, err = MakeOrders(1000, 1); err != nil {
+			return nil, err
+		}
 	}
+	g := &Generator{config: c}
 	for i := range c.Workers {
 		g.workers = append(g.workers, g.newWorker(i, accounts, &first.Directory))
 	}
@@ -86,11 +84,6 @@ func (g *Generator) Run(ctx context.Context, duration time.Duration) *Result {
 	result := merge(records, time.Since(begin))
 	result.Missed, result.CPU = schedule.missed(), ownCPU()-before
 	return result
-}
-
-// nextOrder returns the order whose turn it is.
-func (g *Generator) nextOrder() *order {
-	return &g.orders[(g.next.Add(1)-1)%uint64(len(g.orders))]
 }
 
 // schedule tells when flows begin.

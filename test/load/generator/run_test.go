@@ -23,7 +23,7 @@ const short = 100 * time.Millisecond
 // trusting returns a configuration for a server that trusts its accounts.
 func trusting(t *testing.T) generator.Config {
 	t.Helper()
-	return configFor(acmetest.StartServer(t, acmetest.NewMemory(), server.Config{}))
+	return configFor(t, acmetest.StartServer(t, acmetest.NewMemory(), server.Config{}))
 }
 
 // proving returns a configuration for a server that has names proved.
@@ -43,16 +43,27 @@ func proving(t *testing.T) generator.Config {
 		t.Fatal(err)
 	}
 	go func() { _ = worker.Run(t.Context()) }()
-	c := configFor(acmetest.StartServer(t, memory, server.Config{Validator: worker}))
+	c := configFor(t, acmetest.StartServer(t, memory, server.Config{Validator: worker}))
 	c.Mode, c.Responders = generator.HTTP01, responders
 	return c
 }
 
 // configFor returns a configuration of a small load.
-func configFor(s *acmetest.Server) generator.Config {
+func configFor(t *testing.T, s *acmetest.Server) generator.Config {
+	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	return generator.Config{DirectoryURL: s.DirectoryURL(), Roots: roots, Accounts: 3, Workers: 2, Orders: 50}
+	return generator.Config{DirectoryURL: s.DirectoryURL(), Roots: roots, Accounts: 3, Workers: 2, Orders: ordersFor(t, 1)}
+}
+
+// ordersFor returns orders for so many names each.
+func ordersFor(t *testing.T, identifiers int) *generator.Orders {
+	t.Helper()
+	orders, err := generator.MakeOrders(50, identifiers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return orders
 }
 
 // run makes load for a moment.
@@ -101,7 +112,7 @@ func TestEveryStepOfATrustedFlowIsTimedOnce(t *testing.T) {
 func TestEveryNameIsProvedByHTTP01(t *testing.T) {
 	t.Parallel()
 	c := proving(t)
-	c.Identifiers = 3
+	c.Orders = ordersFor(t, 3)
 	r := run(t, c)
 	succeeded(t, r)
 	n := counts(r)
@@ -155,7 +166,6 @@ func TestAnOpenLoopCountsTheTimeInWhichAFlowCouldNotBegin(t *testing.T) {
 func TestFailuresAreCountedByProblem(t *testing.T) {
 	t.Parallel()
 	c := trusting(t)
-	c.Identifiers, c.Workers = 1, 1
 	s := acmetest.StartServer(t, acmetest.NewMemory(), server.Config{Names: server.NamePolicy{DenyDNS: []string{"*.test"}}})
 	c.DirectoryURL = s.DirectoryURL()
 	r := run(t, c)
@@ -186,7 +196,7 @@ func TestAConnectionThatTheServerClosesIsMadeAnew(t *testing.T) {
 		}
 		handler.ServeHTTP(w, r)
 	})
-	succeeded(t, run(t, configFor(s)))
+	succeeded(t, run(t, configFor(t, s)))
 }
 
 func TestWhatIsWrongWithAConfigurationIsSaid(t *testing.T) {
@@ -196,11 +206,15 @@ func TestWhatIsWrongWithAConfigurationIsSaid(t *testing.T) {
 		"http-01 and no answers": {Mode: generator.HTTP01},
 		"no such keys":           {Keys: "ES512"},
 		"no workers":             {Workers: -1},
-		"too many names":         {Identifiers: 101},
 		"a rate below nothing":   {Rate: -1},
 	} {
 		if _, err := generator.New(t.Context(), c); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+	for _, identifiers := range []int{0, 101} {
+		if _, err := generator.MakeOrders(1, identifiers); err == nil {
+			t.Errorf("orders for %d names: no error", identifiers)
 		}
 	}
 }
