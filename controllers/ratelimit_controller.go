@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -122,7 +123,10 @@ func (r *RateLimitReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Man
 	err = ctrl.NewControllerManagedBy(mgr).Named("ratelimits").
 		For(&v1alpha1.AcmeServer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, serversChanged))).
 		Watches(&v1alpha1.AcmeRateLimitPolicy{}, handler.EnqueueRequestsFromMapFunc(r.serversOfPolicy), builder.WithPredicates(policyChanged)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 8,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+		}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("controller of rate limits: %w", err)

@@ -28,6 +28,7 @@ const (
 	maxThrottled = 20
 	maxBehind    = 10
 	maxUnpaused  = 100
+	maxSubject   = 512 // bytes; an account and a name are 280
 )
 
 // enforcement says who enforces the limits in force.
@@ -102,7 +103,7 @@ func unpauseSubjects(policy *v1alpha1.AcmeRateLimitPolicy) []string {
 	for _, subject := range strings.FieldsFunc(policy.Annotations[v1alpha1.AnnotationUnpause], func(c rune) bool {
 		return c == ',' || c == ' ' || c == '\n' || c == '\t'
 	}) {
-		if !slices.Contains(subjects, subject) && len(subjects) < maxUnpaused {
+		if len(subject) <= maxSubject && len(subjects) < maxUnpaused && !slices.Contains(subjects, subject) {
 			subjects = append(subjects, subject)
 		}
 	}
