@@ -92,11 +92,11 @@ func TestTheDatabaseRefusesWhatMustNotBe(t *testing.T) {
 		"a certificate is changed":                        `UPDATE certificates SET der = 'x'`,
 		"a certificate is revoked without reason":         `UPDATE certificates SET revoked_at = now()`,
 		"a certificate that an order has is deleted":      `DELETE FROM certificates`,
-		"an order gets a second certificate":              `INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
+		"an order gets a second certificate": `INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
 	SELECT gen_random_uuid(), account_id, order_id, 'fedcba9876543210', issuer_id, der, not_before, not_after, NULL, NULL, now() FROM certificates`,
-		"a state that there is not":                       `UPDATE orders SET status = 'processing' WHERE status = 'pending'`,
-		"two accounts have one key":                       `UPDATE accounts SET key_thumbprint = (SELECT key_thumbprint FROM accounts WHERE status = 'valid')`,
-		"a revocation is taken back":                      `UPDATE certificates SET revoked_at = now(), revocation_reason = 1; UPDATE certificates SET revoked_at = NULL, revocation_reason = NULL`,
+		"a state that there is not":  `UPDATE orders SET status = 'processing' WHERE status = 'pending'`,
+		"two accounts have one key":  `UPDATE accounts SET key_thumbprint = (SELECT key_thumbprint FROM accounts WHERE status = 'valid')`,
+		"a revocation is taken back": `UPDATE certificates SET revoked_at = now(), revocation_reason = 1; UPDATE certificates SET revoked_at = NULL, revocation_reason = NULL`,
 	} {
 		if _, err := conn.Exec(t.Context(), statement); err == nil {
 			t.Errorf("%s: no error", sentence)
