@@ -222,6 +222,28 @@ func TestRenewalInformationIsAWindowBeforeTheEndAndNowForWhatIsRevoked(t *testin
 	}
 }
 
+func TestACertificateOfAnIssuerThatWasReplacedIsToBeRenewedNow(t *testing.T) {
+	t.Parallel()
+	memory := acmetest.NewMemory()
+	config := server.Config{Meta: server.Meta{Website: "https://pki.example/news"}}
+	before := acmetest.StartServer(t, memory, config)
+	id := acme.RenewalIDOf(issueFor(t, before.NewAccount(t), "a.example").cert).String()
+	explanation := func(resp *acmetest.Response) string {
+		var info struct{ ExplanationURL string }
+		if err := resp.Decode(&info); err != nil {
+			t.Fatal(err)
+		}
+		return info.ExplanationURL
+	}
+	if start, _, resp := window(t, before.NewClient(t), id); !start.After(time.Now()) || explanation(resp) != "" {
+		t.Errorf("while its issuer signs: from %v, %s", start, resp.Body)
+	}
+	after := acmetest.StartServer(t, memory, config) // of the same store, with another authority
+	if _, end, resp := window(t, after.NewClient(t), id); !end.Before(time.Now()) || explanation(resp) != "https://pki.example/news" {
+		t.Errorf("after another signs: until %v, %s", end, resp.Body)
+	}
+}
+
 // renew orders a certificate that replaces another.
 func renew(t *testing.T, c *acmetest.Client, replaces string, name string) *acmetest.Response {
 	t.Helper()

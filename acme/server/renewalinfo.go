@@ -37,22 +37,29 @@ func (s *Server) renewalInfo(r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	start, end := renewalWindow(cert, s.config.Now())
+	// What signed it is not what signs now: it was taken away, perhaps for being
+	// compromised, and its key signs no CRL any more, so that the last one ends.
+	replaced := cert.IssuerID != s.config.Issuer.ID()
+	start, end := renewalWindow(cert)
 	body := renewalInfoJSON{}
-	body.SuggestedWindow.Start, body.SuggestedWindow.End = formatTime(start), formatTime(end)
-	if !cert.RevokedAt.IsZero() {
+	if replaced || !cert.RevokedAt.IsZero() {
+		start, end = overdue(s.config.Now())
 		body.ExplanationURL = s.config.Meta.Website
 	}
+	body.SuggestedWindow.Start, body.SuggestedWindow.End = formatTime(start), formatTime(end)
 	return &response{body: body, retryAfter: renewalInfoRetry}, nil
+}
+
+// overdue returns a window that is over: renew now (RFC 9773 §4.2). Those that it
+// is told ask at different times, so that they do not come all at once.
+func overdue(now time.Time) (start, end time.Time) {
+	return now.Add(-time.Hour), now.Add(-30 * time.Minute)
 }
 
 // renewalWindow returns when to renew: around two thirds of the lifetime, or half
 // of one that is shorter than ten days, a window of 4 % of it wide, so that what
-// was issued together is not renewed together. For a revoked one it is over.
-func renewalWindow(c *acme.Certificate, now time.Time) (start, end time.Time) {
-	if !c.RevokedAt.IsZero() {
-		return now.Add(-time.Hour), now.Add(-30 * time.Minute)
-	}
+// was issued together is not renewed together.
+func renewalWindow(c *acme.Certificate) (start, end time.Time) {
 	lifetime := c.NotAfter.Sub(c.NotBefore)
 	left := lifetime / 3
 	if lifetime < 10*24*time.Hour {
