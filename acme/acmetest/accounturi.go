@@ -7,6 +7,13 @@ import (
 	"strings"
 )
 
+// DNS01Value returns the TXT record that a key authorization is shown by in dns-01
+// (RFC 8555 §8.4) and dns-account-01.
+func DNS01Value(keyAuthorization string) string {
+	sum := sha256.Sum256([]byte(keyAuthorization))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
 // AccountLabel returns the label that an account's URL has in dns-account-01
 // (draft-ietf-acme-dns-account-label-03).
 func AccountLabel(url string) string {

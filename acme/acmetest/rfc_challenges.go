@@ -1,8 +1,6 @@
 package acmetest
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"strings"
 	"time"
@@ -173,7 +171,7 @@ var rfcDNS01 = []rfcCheck{
 	{says: "dns-01 is met by one of several records", needs: dnsProofs, check: dns01Is(acme.AuthorizationValid, func(right string) []string {
 		return []string{"other", right, "v=spf1 -all"}
 	})},
-	{says: "dns-01 is not met by another digest", needs: dnsProofs, check: dns01Is(acme.AuthorizationInvalid, func(string) []string { return []string{digest("other")} })},
+	{says: "dns-01 is not met by another digest", needs: dnsProofs, check: dns01Is(acme.AuthorizationInvalid, func(string) []string { return []string{DNS01Value("other")} })},
 	{says: "dns-01 is not met by the digest in capitals", needs: dnsProofs, check: dns01Is(acme.AuthorizationInvalid, func(right string) []string {
 		return []string{strings.ToUpper(right)}
 	})},
@@ -187,7 +185,7 @@ var rfcDNS01 = []rfcCheck{
 	}},
 	{says: "dns-01 is not met by a record of the name itself", needs: dnsProofs, check: func(r *rfcRun) error {
 		c, o, url, ch := r.pending(acme.DNS01)
-		r.DNS.SetTXT(o.Identifiers[0].Value, digest(keyAuthorization(r, c, ch)))
+		r.DNS.SetTXT(o.Identifiers[0].Value, DNS01Value(keyAuthorization(r, c, ch)))
 		return r.becomes(c, url, ch, acme.AuthorizationInvalid)
 	}},
 	{says: "a wildcard is issued for by dns-01", needs: dnsProofs, check: func(r *rfcRun) error {
@@ -210,20 +208,14 @@ func (r *rfcRun) setDNS01(name, keyAuthorization string) {
 	if r.DNS == nil {
 		r.setUp("prove control", errors.New("the target has no DNS server"))
 	}
-	r.DNS.SetTXT("_acme-challenge."+name, digest(keyAuthorization))
+	r.DNS.SetTXT("_acme-challenge."+name, DNS01Value(keyAuthorization))
 }
 
 // dns01Is meets dns-01 with records made of the right one.
 func dns01Is(want acme.AuthorizationStatus, records func(right string) []string) func(*rfcRun) error {
 	return func(r *rfcRun) error {
 		c, o, url, ch := r.pending(acme.DNS01)
-		r.DNS.SetTXT("_acme-challenge."+o.Identifiers[0].Value, records(digest(keyAuthorization(r, c, ch)))...)
+		r.DNS.SetTXT("_acme-challenge."+o.Identifiers[0].Value, records(DNS01Value(keyAuthorization(r, c, ch)))...)
 		return r.becomes(c, url, ch, want)
 	}
-}
-
-// digest returns what dns-01 shows of a key authorization.
-func digest(keyAuthorization string) string {
-	sum := sha256.Sum256([]byte(keyAuthorization))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

@@ -17,7 +17,7 @@ var rfcDNSAccount01 = []rfcCheck{
 	}},
 	{says: "dns-account-01 is met by the digest of the key authorization, below the label of the account", needs: offers(acme.DNSAccount01), check: func(r *rfcRun) error {
 		c, o, url, ch := r.pending(acme.DNSAccount01)
-		r.DNS.SetTXT(AccountLabel(c.Account)+"._acme-challenge."+o.Identifiers[0].Value, digest(keyAuthorization(r, c, ch)))
+		r.DNS.SetTXT(AccountLabel(c.Account)+"._acme-challenge."+o.Identifiers[0].Value, DNS01Value(keyAuthorization(r, c, ch)))
 		return r.becomes(c, url, ch, acme.AuthorizationValid)
 	}},
 	{says: "dns-account-01 is not met by the record of dns-01", needs: offers(acme.DNSAccount01), check: func(r *rfcRun) error {
@@ -27,14 +27,14 @@ var rfcDNSAccount01 = []rfcCheck{
 	}},
 	{says: "dns-account-01 is not met below the label of another account", needs: offers(acme.DNSAccount01), check: func(r *rfcRun) error {
 		c, o, url, ch := r.pending(acme.DNSAccount01)
-		r.DNS.SetTXT(AccountLabel(r.account().Account)+"._acme-challenge."+o.Identifiers[0].Value, digest(keyAuthorization(r, c, ch)))
+		r.DNS.SetTXT(AccountLabel(r.account().Account)+"._acme-challenge."+o.Identifiers[0].Value, DNS01Value(keyAuthorization(r, c, ch)))
 		return r.becomes(c, url, ch, acme.AuthorizationInvalid)
 	}},
 	{says: "dns-account-01 proves a wildcard", needs: offers(acme.DNSAccount01), check: func(r *rfcRun) error {
 		c, name := r.account(), r.name()
 		o := r.order(c, "*."+name)
 		ch := r.challenge(r.authorization(c, o.Authorizations[0]), acme.DNSAccount01)
-		r.DNS.SetTXT(AccountLabel(c.Account)+"._acme-challenge."+name, digest(keyAuthorization(r, c, ch)))
+		r.DNS.SetTXT(AccountLabel(c.Account)+"._acme-challenge."+name, DNS01Value(keyAuthorization(r, c, ch)))
 		return r.becomes(c, o.Authorizations[0], ch, acme.AuthorizationValid)
 	}},
 }
