@@ -89,6 +89,8 @@ type cluster struct {
 	collects sync.Map
 	// limits has the limits of databases, by their URL.
 	limits sync.Map
+	// sent is what the operator asked of the API.
+	sent requests
 }
 
 // startCluster starts a kube-apiserver, an etcd and the operator.
@@ -131,6 +133,7 @@ func (c *cluster) startOperator(ctx context.Context, done chan<- error) error {
 	counted := rest.CopyConfig(c.config)
 	counted.QPS = -1
 	counted.Wrap(list)
+	counted.Wrap(c.sent.count)
 	mgr, err := ctrl.NewManager(counted, ctrl.Options{
 		Scheme: scheme, Cache: controllers.CacheOptions(), Client: controllers.ClientOptions(),
 		Metrics: metricsserver.Options{BindAddress: "0"},

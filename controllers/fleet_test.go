@@ -1,0 +1,99 @@
+package controllers_test
+
+import (
+	"flag"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
+	"github.com/acme-ca/acme-ca-operator/controllers/render"
+)
+
+// fleetSize is how many AcmeServers the fleet has. docs/performance.md has the
+// figures of a thousand: go test ./controllers -run Fleet -v -servers 1000.
+var fleetSize = flag.Int("servers", 20, "how many AcmeServers the test of a fleet has")
+
+// requests counts what a client sends, by whether it changes anything.
+type requests struct{ reads, writes atomic.Int64 }
+
+// count counts the requests of a client.
+func (r *requests) count(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(request *http.Request) (*http.Response, error) {
+		if request.Method == http.MethodGet {
+			r.reads.Add(1)
+		} else {
+			r.writes.Add(1)
+		}
+		return next.RoundTrip(request)
+	})
+}
+
+// A cluster of its own: what is counted is all that its operator sends.
+func TestAFleetOfServersBecomesReadyAndThenCostsNoWrite(t *testing.T) {
+	c, stop, err := startCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	check(t, c.installCertManager())
+
+	before, start := heap(), time.Now()
+	servers := make([]*v1alpha1.AcmeServer, *fleetSize)
+	var raise errgroup.Group
+	raise.SetLimit(16)
+	for i := range servers {
+		raise.Go(func() error {
+			servers[i] = c.raise(t)
+			return nil
+		})
+	}
+	check(t, raise.Wait())
+	n := float64(len(servers))
+	t.Logf("%d servers ready in %s; each %.1f reads and %.1f writes; heap %.0f MiB, %.0f KiB for each",
+		len(servers), time.Since(start), float64(c.sent.reads.Load())/n, float64(c.sent.writes.Load())/n,
+		heap()/(1<<20), (heap()-before)/n/(1<<10))
+
+	// What a resync does: every server is looked at again.
+	var allocated runtime.MemStats
+	runtime.ReadMemStats(&allocated)
+	mallocs, resync := allocated.Mallocs, time.Now()
+	for _, s := range servers {
+		ctx, written := listed(t.Context())
+		if _, err := c.reconciler.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s)}); err != nil {
+			t.Errorf("%s: %v", s.Namespace, err)
+		}
+		if len(written.requests) > 0 {
+			t.Errorf("%s: a reconcile with nothing to do writes %v", s.Namespace, written.requests)
+		}
+	}
+	took := time.Since(resync)
+	runtime.ReadMemStats(&allocated)
+	t.Logf("a reconcile with nothing to do takes %s and %.0f allocations", took/time.Duration(len(servers)), float64(allocated.Mallocs-mallocs)/n)
+}
+
+// raise makes an AcmeServer and does what the other controllers would, until it is ready.
+func (c *cluster) raise(t *testing.T) *v1alpha1.AcmeServer {
+	t.Helper()
+	server := c.apply(t, v1alpha1.AcmeServerSpec{})
+	c.startDatabase(t, server)
+	c.startServers(t, server, 1)
+	c.register(t, render.ClusterIssuerName(server))
+	c.condition(t, server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	return server
+}
+
+// heap returns the octets that are in use after a collection of garbage.
+func heap() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapInuse)
+}
