@@ -171,6 +171,31 @@ func TestARenewalIsExemptUnlessThePolicySaysSo(t *testing.T) {
 	}
 }
 
+func TestAnOrderForTheNamesOfACertificateIsARenewalOnceThatIsDue(t *testing.T) {
+	t.Parallel()
+	for limited, want := range map[bool]int{false: http.StatusCreated, true: http.StatusTooManyRequests} {
+		t.Run(fmt.Sprintf("limited %t", limited), func(t *testing.T) {
+			t.Parallel()
+			s := startLimited(t, server.Config{}, acme.RateLimitPolicy{
+				Limits:        map[acme.LimitName]acme.Limit{acme.OrdersPerAccount: {Count: 1, Period: time.Hour}},
+				LimitRenewals: limited,
+			})
+			c := s.NewAccount(t)
+			order := must(c.NewOrder(t.Context(), "a.example", "b.example"))(t)
+			order = must(c.Finalize(t.Context(), order, acmetest.NewCSR(t, acmetest.NewKey(t), "a.example", "b.example")))(t)
+			wantLimited(t, newOrder(t, c, nil, "b.example", "a.example"), "ordersPerAccount") // as one in a loop
+			block, _ := pem.Decode(must(c.Post(t.Context(), order.Certificate, nil))(t).Body)
+			if resp := revoke(t, c, must(x509.ParseCertificate(block.Bytes))(t), 4); resp.Status != http.StatusOK {
+				t.Fatalf("%d %s", resp.Status, resp.Body)
+			}
+			if resp := newOrder(t, c, nil, "b.example", "a.example"); resp.Status != want {
+				t.Errorf("after it was revoked: %d %s; want %d", resp.Status, resp.Body, want)
+			}
+			wantLimited(t, newOrder(t, c, nil, "a.example"), "ordersPerAccount")
+		})
+	}
+}
+
 func TestAFloodIsRefusedBeforeItIsRead(t *testing.T) {
 	t.Parallel()
 	s := startLimited(t, server.Config{}, acme.RateLimitPolicy{RequestsPerAddress: acme.Limit{Count: 20, Period: time.Hour}})
