@@ -16,6 +16,7 @@ import (
 // options are the flags.
 type options struct {
 	generator.Config
+	meter
 	orders, identifiers int
 	rootsFile           string
 	warmup, duration    time.Duration
@@ -23,7 +24,7 @@ type options struct {
 }
 
 // run makes load as the arguments say, and prints what was seen.
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, out io.Writer, args []string) error {
 	var o options
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	flags.StringVar(&o.DirectoryURL, "directory", "", "the server's directory `URL` (required)")
@@ -40,6 +41,8 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&o.duration, "duration", 10*time.Second, "how long to make load")
 	flags.StringVar(&o.http01, "http01", "127.0.0.1:5002", "the `address` at which http-01 challenges are answered")
 	flags.StringVar(&o.dns, "dns", "127.0.0.1:5053", "the `address` at which DNS queries are answered")
+	flags.IntVar(&o.pid, "pid", 0, "the server's process `ID`, to see what it takes of this host")
+	flags.StringVar(&o.databaseURL, "database-url", "", "a `URI` of the server's Postgres, to see what that takes of this host")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -56,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("-ca: no certificate in %s", o.rootsFile)
 		}
 	}
-	return o.measure(ctx, os.Stdout)
+	return o.measure(ctx, out)
 }
 
 // measure makes the load.
@@ -80,6 +83,17 @@ func (o *options) measure(ctx context.Context, out io.Writer) error {
 	}
 	defer g.Close()
 	g.Run(ctx, o.warmup)
+	before, err := o.read(ctx)
+	if err != nil {
+		return err
+	}
 	result := g.Run(ctx, o.duration)
-	return report(out, result)
+	after, err := o.read(ctx)
+	if err != nil {
+		return err
+	}
+	if err := report(out, result); err != nil {
+		return err
+	}
+	return o.meter.report(out, before, after, result)
 }
