@@ -72,7 +72,7 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent := &recorder{sent: map[string][]any{}}
-	exercise(t, postgres.Traced(t, postgres.Config{URL: url}, sent))
+	exercise(t, postgres.Traced(t, postgres.Config{URL: url, AcquireTimeout: time.Minute}, sent))
 	if len(sent.sent) < 20 {
 		t.Fatalf("%d statements were seen; want all of the store's", len(sent.sent))
 	}

@@ -9,6 +9,7 @@
 package postgrestest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -46,9 +47,11 @@ func New(t testing.TB) *postgres.Store {
 	return Open(t, postgres.Config{URL: URL(t)})
 }
 
-// Open returns a store with a configuration, and closes it when the test ends.
+// Open returns a store with a configuration, and closes it when the test ends. It waits
+// for a connection as long as a machine takes that runs many tests at once.
 func Open(t testing.TB, cfg postgres.Config) *postgres.Store {
 	t.Helper()
+	cfg.AcquireTimeout = cmp.Or(cfg.AcquireTimeout, startTimeout)
 	store, err := postgres.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatalf("opening the store: %v", err)
