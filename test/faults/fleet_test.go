@@ -116,6 +116,9 @@ func (f *fleet) config(t *testing.T, m mode) *config.Config {
 		URLs:     []string{serviceURL},
 		Database: &config.Database{URLFile: write(t, dir, "url", []byte(f.url))},
 	}
+	if !*long {
+		c.ShutdownDelay = config.Duration{Duration: 3 * probeInterval} // nobody else looks after readiness here
+	}
 	root, rootKey, err := issuance.NewRoot(issuance.RootConfig{CommonName: "root of the faults", Lifetime: 72 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
