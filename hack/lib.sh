@@ -93,6 +93,10 @@ digest() { (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha2
 # The node image that kind v0.33.0 was released with.
 node_image=kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5
 
+# The address in the cluster of the name server of dns.test. Those of services are of 10.96.0.0/16, by kind's default.
+# shellcheck disable=SC2034 # for those who source this
+nameserver_address=10.96.0.53
+
 # cluster_source: where the cluster's images come from: "registry", or "offline" where they are built on this
 # machine. CLUSTER_SOURCE forces either; an existing cluster keeps what it was made with; else a registry is asked.
 cluster_source() {

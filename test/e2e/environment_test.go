@@ -111,12 +111,13 @@ func (e *environment) kindCluster(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// installPrerequisites installs cert-manager and the ingress controller where
-// they are missing.
+// installPrerequisites installs cert-manager, the ingress controller and the name
+// server where they are missing.
 func (e *environment) installPrerequisites(ctx context.Context) error {
 	for _, p := range []struct{ namespace, deployment, script string }{
 		{"cert-manager", "cert-manager", "cert-manager"},
 		{"traefik", "traefik", "ingress"},
+		{"bind", "bind", "nameserver"},
 	} {
 		err := e.client.Get(ctx, client.ObjectKey{Namespace: p.namespace, Name: p.deployment}, &appsv1.Deployment{})
 		if apierrors.IsNotFound(err) {

@@ -35,6 +35,7 @@ import (
 	_ "github.com/cert-manager/cert-manager/pkg/controller/clusterissuers"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/issuers"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/acme"
+	"github.com/cert-manager/cert-manager/pkg/issuer/acme/dns/util"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/ca"
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned"
 	"github.com/cert-manager/cert-manager/pkg/logs"
@@ -97,6 +98,8 @@ func options(namespace, solver string) controller.ContextOptions {
 			HTTP01SolverResourceLimitsCPU:     resource.MustParse("100m"),
 			HTTP01SolverResourceLimitsMemory:  resource.MustParse("64Mi"),
 			ACMEHTTP01SolverRunAsNonRoot:      true,
+			DNS01Nameservers:                  util.RecursiveNameservers, // those of the pod
+			DNS01CheckAuthoritative:           true,
 			DNS01CheckRetryPeriod:             10 * time.Second,
 		},
 		CertificateOptions: controller.CertificateOptions{
