@@ -97,7 +97,7 @@ func (o *options) write(f *findings) error {
 
 // bench builds the servers and measures them.
 func (o *options) bench(ctx context.Context, l *lab) (*findings, error) {
-	f := &findings{options: o, samples: map[load][]*sample{}, counts: map[*contestant]counts{}}
+	f := &findings{options: o, samples: map[load][]*sample{}, counts: map[*contestant]counts{}, hung: map[*contestant]int{}}
 	f.machine, f.verify = machine(ctx)
 	binaries := map[string]string{}
 	for i := range contestants {
@@ -119,18 +119,24 @@ func (o *options) bench(ctx context.Context, l *lab) (*findings, error) {
 	for round := range o.rounds {
 		for _, c := range f.contestants {
 			progress("round %d of %d: %s", round+1, o.rounds, c.name)
-			f.fails(o.compare(ctx, l, f, c, binaries[c.program]))
+			if err := o.compare(ctx, l, f, c, binaries[c.program]); err != nil {
+				f.fails(c, err)
+			}
 		}
 	}
 	for _, c := range f.contestants {
 		if c.postgres {
 			progress("counting for each certificate: %s", c.name)
 			n, err := l.count(ctx, c, binaries[c.program], o.duration)
-			f.fails(err)
+			if err != nil {
+				f.fails(c, err)
+			}
 			f.counts[c] = n
 		}
-		if c.module == "." {
-			f.fails(o.vary(ctx, l, f, c, binaries[c.program]))
+		if c.own() {
+			if err := o.vary(ctx, l, f, c, binaries[c.program]); err != nil {
+				f.fails(c, err)
+			}
 		}
 	}
 	return f, ctx.Err()
@@ -143,7 +149,9 @@ func (o *options) compare(ctx context.Context, l *lab, f *findings, c *contestan
 		return err
 	}
 	for _, workers := range o.workers {
-		s, err := r.measure(ctx, generator.Config{Workers: workers}, o.warmup, o.duration)
+		// With an account for each worker: some servers fail orders of one account that
+		// come at once.
+		s, err := r.measure(ctx, generator.Config{Workers: workers, Accounts: workers}, o.warmup, o.duration)
 		if err != nil {
 			return errors.Join(err, r.end())
 		}
@@ -213,20 +221,29 @@ type findings struct {
 	contestants []*contestant
 	samples     map[load][]*sample
 	counts      map[*contestant]counts
-	// errs are of measurements that could not be made: the others go on.
+	// hung counts the samples without answers, which are in no median.
+	hung map[*contestant]int
+	// errs are of measurements of this server that could not be made. The others go on.
 	errs []error
 }
 
-// fails enters the error of a measurement; nil is none.
-func (f *findings) fails(err error) {
-	if err != nil {
-		progress("%v", err)
+// fails enters that a measurement could not be made. Of another server that is a
+// finding, of this one an error.
+func (f *findings) fails(c *contestant, err error) {
+	progress("%v", err)
+	if c.own() {
 		f.errs = append(f.errs, err)
+	} else {
+		f.hung[c]++
 	}
 }
 
 // add enters a sample and says how it was.
 func (f *findings) add(l load, s *sample) {
+	if s.hung() {
+		f.fails(l.contestant, fmt.Errorf("%s: no answers: %w", l, s.LastFailure))
+		return
+	}
 	f.samples[l] = append(f.samples[l], s)
 	progress("  %s: %.0f flows/s, %.2f + %.2f CPU-s per 1,000", l, s.Rate(), s.perThousand(s.server), s.perThousand(s.postgres))
 	if s.Failed() > 0 {

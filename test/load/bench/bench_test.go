@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,7 +52,7 @@ func sampleOf(rate int) *sample {
 
 func TestTargetsAreHeldAgainstWhatWasFound(t *testing.T) {
 	t.Parallel()
-	f := &findings{options: &options{rounds: 1, workers: []int{few, many}}, verify: 22000, samples: map[load][]*sample{}, counts: map[*contestant]counts{}}
+	f := &findings{options: &options{rounds: 1, workers: []int{few, many}}, verify: 22000, samples: map[load][]*sample{}, counts: map[*contestant]counts{}, hung: map[*contestant]int{}}
 	for i, rate := range map[int]int{0: 940, 1: 400, 3: 250} {
 		f.contestants = append(f.contestants, &contestants[i])
 		for _, workers := range f.options.workers {
@@ -78,6 +79,27 @@ func TestTargetsAreHeldAgainstWhatWasFound(t *testing.T) {
 	}
 	if strings.Contains(text.String(), "http-01, times the flows of Pebble") {
 		t.Error("there is a target about Pebble, which was not measured")
+	}
+}
+
+func TestAServerThatDoesNotAnswerIsCountedAndInNoMedian(t *testing.T) {
+	t.Parallel()
+	f := &findings{options: &options{workers: []int{few}}, samples: map[load][]*sample{}, hung: map[*contestant]int{}}
+	silent := sampleOf(1)
+	silent.Failures = map[generator.Failure]int{{Step: generator.NewOrder, Problem: generator.NoProblem}: 8}
+	silent.LastFailure = errors.New("i/o timeout")
+	own, other := &contestants[1], &contestants[4]
+	for _, c := range []*contestant{own, other} {
+		f.contestants = append(f.contestants, c)
+		for _, s := range []*sample{silent, sampleOf(300), silent} {
+			f.add(load{contestant: c, workers: few}, s)
+		}
+		if got := f.rate(c.name, few); got != 300 {
+			t.Errorf("the rate of %s is %g, want that of the sample with answers, 300", c.name, got)
+		}
+	}
+	if f.hung[other] != 2 || len(f.errs) != 2 {
+		t.Errorf("%d hung and %d errors; want two each: of another server it is a finding, of this one an error", f.hung[other], len(f.errs))
 	}
 }
 

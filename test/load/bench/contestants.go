@@ -27,6 +27,9 @@ type contestant struct {
 	start func(ctx context.Context, l *lab, binary, databaseURL string) (*process, error)
 }
 
+// own reports whether it is this server.
+func (c *contestant) own() bool { return c.module == "." }
+
 // The modules with what is built.
 const (
 	stepCAModule  = "test/load/step-ca"

@@ -22,6 +22,17 @@ type sample struct {
 	peak int64
 }
 
+// hung reports whether requests had no answer, in time or at all: the sample then says
+// how long the load waited, and nothing of the server's throughput.
+func (s *sample) hung() bool {
+	for f := range s.Failures {
+		if f.Problem == generator.NoProblem {
+			return true
+		}
+	}
+	return false
+}
+
 // perThousand returns a time as seconds for a thousand flows.
 func (s *sample) perThousand(d time.Duration) float64 {
 	return 1000 * d.Seconds() / float64(max(s.Flows(), 1))

@@ -58,7 +58,7 @@ func (f *findings) writeComparison(b *bytes.Buffer) {
 		cells = append(cells, fmt.Sprintf("flows/s, %d workers", w))
 	}
 	head(b, append(cells, "server, CPU-s per 1,000", "server + Postgres", fmt.Sprintf("newOrder p99, ms, %d workers", few),
-		"finalize p99", "flow p50 · p90 · p99", fmt.Sprintf("server's memory, MiB, %d workers", many), "load's own CPU-s per 1,000", "failed")...)
+		"finalize p99", "flow p50 · p90 · p99", fmt.Sprintf("server's memory, MiB, %d workers", many), "load's own CPU-s per 1,000", "failed", "hung")...)
 	for _, c := range f.contestants {
 		samples := f.samples[load{contestant: c, workers: few}]
 		cells := []string{c.name}
@@ -81,14 +81,14 @@ func (f *findings) writeComparison(b *bytes.Buffer) {
 			at(generator.NewOrder, 99), at(generator.Finalize, 99),
 			at(generator.Flow, 50)+" · "+at(generator.Flow, 90)+" · "+at(generator.Flow, 99),
 			fmt.Sprintf("%.0f", median(f.samples[load{contestant: c, workers: many}], func(s *sample) float64 { return float64(s.peak) / (1 << 20) })),
-			cpu(func(s *sample) time.Duration { return s.CPU }), fmt.Sprint(failed))...)
+			cpu(func(s *sample) time.Duration { return s.CPU }), fmt.Sprint(failed), fmt.Sprint(f.hung[c]))...)
 	}
 }
 
 // writeRatios writes how many times as fast this server is as each other.
 func (f *findings) writeRatios(b *bytes.Buffer) {
 	ours := f.contestant(ownHTTP01)
-	if ours == nil || !slices.ContainsFunc(f.contestants, func(c *contestant) bool { return c.module != ours.module }) {
+	if ours == nil || !slices.ContainsFunc(f.contestants, func(c *contestant) bool { return !c.own() }) {
 		return
 	}
 	cells := []string{ours.name + ", times as many flows/s as"}
@@ -98,7 +98,7 @@ func (f *findings) writeRatios(b *bytes.Buffer) {
 	b.WriteString("\n")
 	head(b, cells...)
 	for _, c := range f.contestants {
-		if c.module == ours.module {
+		if c.own() {
 			continue
 		}
 		cells := []string{c.name}
@@ -145,7 +145,7 @@ func (f *findings) writeCounts(b *bytes.Buffer) {
 
 // writeVariations writes the table of the other loads.
 func (f *findings) writeVariations(b *bytes.Buffer) {
-	if !slices.ContainsFunc(f.contestants, func(c *contestant) bool { return c.module == "." }) {
+	if !slices.ContainsFunc(f.contestants, (*contestant).own) {
 		return
 	}
 	b.WriteString("\n")

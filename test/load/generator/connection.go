@@ -13,7 +13,7 @@ import (
 )
 
 // answerTimeout bounds the wait for an answer.
-const answerTimeout = 30 * time.Second
+const answerTimeout = 10 * time.Second
 
 // connection is one connection to the server, kept from request to request, for
 // one worker: it is not safe for concurrent use. An [http.Transport] would serve
