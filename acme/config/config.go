@@ -85,7 +85,7 @@ type Lint string
 // The ways to lint.
 const (
 	LintOff     Lint = "Off"     // no lint is run
-	LintWarn    Lint = "Warn"    // faults are logged; the default (docs/adr/0011)
+	LintWarn    Lint = "Warn"    // faults of the first of each kind are logged; the default (docs/adr/0009)
 	LintEnforce Lint = "Enforce" // faults are errors: the certificate does not leave
 )
 

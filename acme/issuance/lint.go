@@ -2,11 +2,13 @@ package issuance
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 
 	zx509 "github.com/zmap/zcrypto/x509"
 	"github.com/zmap/zlint/v3/lint"
@@ -19,8 +21,8 @@ type Lint string
 // The ways to lint.
 const (
 	LintOff     Lint = "Off"     // no lint is run; the default
-	LintWarn    Lint = "Warn"    // faults are logged
-	LintEnforce Lint = "Enforce" // faults are errors: the certificate does not leave
+	LintWarn    Lint = "Warn"    // the first certificate of each kind is linted, and its faults are logged
+	LintEnforce Lint = "Enforce" // each is, and faults are errors: the certificate does not leave
 )
 
 // linter holds certificates against RFC 5280 and its kin. The rules of the
@@ -30,6 +32,32 @@ type linter struct {
 	logger  *slog.Logger
 	lints   []*lint.CertificateLint
 	config  lint.Configuration
+	seen    sync.Map // kind → true, where faults are only logged
+}
+
+// kind is what certificates have in common that differ in no more than their
+// names, key, serial number and times, which are checked before they are signed.
+type kind struct {
+	usage         x509.KeyUsage
+	extended      string // the extended usages
+	key           x509.PublicKeyAlgorithm
+	curve         string // of ECDSA
+	common        bool   // has a common name
+	dns, wildcard bool
+	ip            bool
+}
+
+// kindOf returns the kind of a certificate.
+func kindOf(c *x509.Certificate) kind {
+	k := kind{
+		usage: c.KeyUsage, extended: fmt.Sprint(c.ExtKeyUsage), key: c.PublicKeyAlgorithm,
+		common: c.Subject.CommonName != "", dns: len(c.DNSNames) > 0, ip: len(c.IPAddresses) > 0,
+		wildcard: slices.ContainsFunc(c.DNSNames, func(name string) bool { return strings.HasPrefix(name, "*.") }),
+	}
+	if key, ok := c.PublicKey.(*ecdsa.PublicKey); ok {
+		k.curve = key.Params().Name
+	}
+	return k
 }
 
 // newLinter returns a linter, or nil where none is wanted.
@@ -61,6 +89,11 @@ func newLinter(mode Lint, logger *slog.Logger) (*linter, error) {
 func (l *linter) check(ctx context.Context, certificate *x509.Certificate) error {
 	if l == nil {
 		return nil
+	}
+	if !l.enforce {
+		if _, seen := l.seen.LoadOrStore(kindOf(certificate), true); seen {
+			return nil
+		}
 	}
 	parsed, err := zx509.ParseCertificate(certificate.Raw)
 	if err != nil {

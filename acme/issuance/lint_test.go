@@ -41,6 +41,12 @@ func TestACertificateWithAFaultIsLoggedOrRefused(t *testing.T) {
 			if (err != nil) != test.fails || (log.Len() > 0) != test.logged {
 				t.Errorf("error %v, log %q", err, log.String())
 			}
+			if err := l.check(t.Context(), faulty); (err != nil) != test.fails {
+				t.Errorf("of another of the kind: error %v", err)
+			}
+			if lines := strings.Count(log.String(), "\n"); lines > 1 {
+				t.Errorf("%d lines for two of a kind", lines)
+			}
 			if test.logged && !strings.Contains(log.String(), "e_") {
 				t.Errorf("the log names no lint: %s", log.String())
 			}

@@ -18,8 +18,9 @@ type CertificateAuthoritySpec struct {
 	// +optional
 	SecretRef *SecretReference `json:"secretRef,omitempty"`
 	// lint says whether certificates are held against the rules of RFC 5280 before
-	// they leave, and what becomes of one that breaks any: Warn logs it, Enforce
-	// refuses it. It takes a fifth of a millisecond of a processor for each. Default: Warn.
+	// they leave, and what becomes of one that breaks any. Warn looks at the first of
+	// each kind and logs it; Enforce looks at each and refuses it, which takes a fifth
+	// of a millisecond of a processor. Default: Warn.
 	// +optional
 	Lint Lint `json:"lint,omitempty"`
 }
