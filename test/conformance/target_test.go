@@ -30,6 +30,9 @@ type options struct {
 	required bool
 	// stranger has somebody else's web server where validators ask for http-01.
 	stranger bool
+	// persist is the name of the authority where dns-persist-01 is offered, and
+	// nothing else.
+	persist string
 }
 
 // binding is an external account.
@@ -77,6 +80,9 @@ func startDev(t *testing.T, l *lab, o options) *acmeServer {
 	}
 	if o.trusted {
 		args = append(args, "--mode", "trusted")
+	}
+	if o.persist != "" {
+		args = append(args, "--challenge", "dns-persist-01", "--caa-identity", o.persist)
 	}
 	for _, b := range o.external {
 		args = append(args, "--external-account", b.kid+":"+b.encodedKey())
