@@ -3,12 +3,10 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,8 +35,9 @@ func TestCertificateIsIssuedAfterDNS01ThroughANameServer(t *testing.T) {
 	n.issue(t, server, "wildcard", "*."+n.name+".dns.test")
 }
 
-// copyUpdateKey puts the key of the name server where the ClusterIssuer's solver
-// finds it, for as long as the test runs, and returns the Secret's name.
+// copyUpdateKey puts the key of the name server where the solvers of ClusterIssuers
+// find it, and returns the Secret's name. It stays: cert-manager takes challenges out
+// again with it, when they and the test are over, and lets go of them after that only.
 func (n *namespace) copyUpdateKey(t *testing.T) string {
 	t.Helper()
 	var key corev1.Secret
@@ -46,13 +45,6 @@ func (n *namespace) copyUpdateKey(t *testing.T) string {
 		t.Fatal(err)
 	}
 	clusterWide := &namespace{environment: n.environment, name: clusterResources}
-	name := n.name + "-" + updateKey
-	clusterWide.secret(t, name, map[string][]byte{"secret": key.Data["secret"]})
-	t.Cleanup(func() {
-		copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: clusterResources, Name: name}}
-		if err := client.IgnoreNotFound(n.client.Delete(context.WithoutCancel(t.Context()), copied)); err != nil {
-			t.Error(err)
-		}
-	})
-	return name
+	clusterWide.secret(t, updateKey, map[string][]byte{"secret": key.Data["secret"]})
+	return updateKey
 }
