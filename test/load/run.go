@@ -95,5 +95,5 @@ func (o *options) measure(ctx context.Context, out io.Writer) error {
 	if err := report(out, result); err != nil {
 		return err
 	}
-	return o.meter.report(out, before, after, result)
+	return o.report(out, before, after, result)
 }
