@@ -26,7 +26,7 @@ const (
 	// garbageTimeout bounds a collection.
 	garbageTimeout = 30 * time.Second
 	// garbageAgain is the pause before the next collection where one left work.
-	garbageAgain = time.Second
+	garbageAgain = 200 * time.Millisecond
 	// defaultGarbageInterval is for an AcmeServer that the API server has set no
 	// defaults in.
 	defaultGarbageInterval = time.Minute

@@ -1,6 +1,8 @@
 package postgres_test
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"sync"
@@ -15,20 +17,31 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme/postgres/postgrestest"
 )
 
-// expired is 200,000 pending orders with one authorization each, as an abandoned
-// client leaves them, whose time has passed. IDs begin with the time.
+var expiredOrders = flag.Int("expired", 200_000, "how many expired orders BenchmarkCollect sweeps")
+
+// expired is pending orders with one authorization each, as an abandoned client
+// leaves them, whose time has passed. IDs begin with the time.
 const expired = `
 SET search_path = acme;
 INSERT INTO orders (id, account_id, status, identifiers, authorization_ids, profile, expires_at, created_at)
 	SELECT (lpad(to_hex(n), 12, '0') || substr(md5(n::text), 1, 20))::uuid, gen_random_uuid(), 'pending', '[{"type":"dns","value":"a.test"}]',
-		ARRAY[gen_random_uuid()], 'tlsserver', now() - interval '1 hour', now() - interval '2 hours' FROM generate_series(1, 200000) n;
+		ARRAY[gen_random_uuid()], 'tlsserver', now() - interval '1 hour', now() - interval '2 hours' FROM generate_series(1, %d) n;
 INSERT INTO authorizations (id, account_id, order_id, identifier_type, identifier_value, wildcard, status, token, challenge_types, expires_at, created_at)
 	SELECT (lpad(to_hex(row_number() OVER (ORDER BY id)), 12, '0') || substr(md5(id::text), 1, 20))::uuid, account_id, id, 'dns', 'a.test', false, 'pending', 'token',
 		'{http-01,dns-01,tls-alpn-01}', expires_at, created_at FROM orders;
 ANALYZE orders; ANALYZE authorizations`
 
-// BenchmarkCollect ends 200,000 expired orders with their authorizations, which is
-// 800,000 rows changed, while orders are made. It reports the time of those too.
+// collected is the bench of BenchmarkCollect.
+type collected struct {
+	*postgres.Store
+	conn    *pgx.Conn
+	account acme.ID
+	issuer  acme.IssuerID
+}
+
+// BenchmarkCollect ends expired orders with their authorizations, and deletes them,
+// which is four rows changed for each, while certificates are issued. It reports how
+// long those take, alone and beside it, and the size of the database.
 func BenchmarkCollect(b *testing.B) {
 	db, err := postgrestest.Start(b.Context(), postgrestest.Options{Fsync: true})
 	if err != nil {
@@ -36,20 +49,21 @@ func BenchmarkCollect(b *testing.B) {
 	}
 	b.Cleanup(func() { _ = db.Stop() })
 	url := db.URL(b)
-	store := postgrestest.Open(b, postgres.Config{URL: url})
-	conn, err := pgx.Connect(b.Context(), url)
+	c := collected{Store: postgrestest.Open(b, postgres.Config{URL: url})}
+	if c.conn, err = pgx.Connect(b.Context(), url); err != nil {
+		b.Fatal(err)
+	}
+	defer c.conn.Close(b.Context()) //nolint:errcheck // the database ends with the benchmark
+	empty := c.size(b)
+	if _, err := c.conn.Exec(b.Context(), fmt.Sprintf(expired, *expiredOrders)); err != nil {
+		b.Fatal(err)
+	}
+	account, _, _, err := c.CreateAccount(b.Context(), acmetest.NewAccount(b), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer conn.Close(b.Context()) //nolint:errcheck // the database ends with the benchmark
-	if _, err := conn.Exec(b.Context(), expired); err != nil {
-		b.Fatal(err)
-	}
-	account, _, _, err := store.CreateAccount(b.Context(), acmetest.NewAccount(b), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	quiet := ordersFor(b, store, account.ID, nil, 5*time.Second)
+	c.account, c.issuer = account.ID, acmetest.NewIssuer(b, c.Store)
+	quiet, full := c.issue(b, nil, 10*time.Second), c.size(b)
 	for b.Loop() {
 		var rows int64
 		swept := make(chan struct{})
@@ -57,27 +71,49 @@ func BenchmarkCollect(b *testing.B) {
 		var all sync.WaitGroup
 		all.Go(func() {
 			defer close(swept)
-			for more := true; more; {
-				report, err := store.Collect(b.Context(), acme.GarbagePolicy{Orders: time.Minute, Authorizations: time.Minute})
-				if err != nil {
-					b.Error(err)
-				}
-				for _, r := range report {
-					rows += r.Rows
-				}
-				more = err == nil && report.More()
-			}
+			rows = c.collectAll(b)
 		})
-		busy := ordersFor(b, store, account.ID, swept, 0)
+		busy := c.issue(b, swept, 0)
 		all.Wait()
 		b.ReportMetric(float64(rows)/time.Since(start).Seconds(), "rows/s")
-		b.Logf("%d rows in %s; newOrder alone %s; while it sweeps %s", rows, time.Since(start), quiet, busy)
+		b.Logf("%d rows in %s; an issuance alone %s; while it sweeps %s; the database has %d MB, with what expired %d MB, without it %d MB",
+			rows, time.Since(start), quiet, busy, empty, full, c.size(b))
 	}
 }
 
-// ordersFor makes orders, a hundred a second, until a channel closes or a time is
-// over, and returns how long they took.
-func ordersFor(b *testing.B, store *postgres.Store, account acme.ID, until <-chan struct{}, atMost time.Duration) string {
+// collectAll collects as the controller does, until there is nothing left.
+func (c *collected) collectAll(b *testing.B) (rows int64) {
+	b.Helper()
+	for more := true; more; {
+		report, err := c.Collect(b.Context(), acme.GarbagePolicy{Orders: time.Minute, Authorizations: time.Minute})
+		if err != nil {
+			b.Error(err)
+		}
+		for _, r := range report {
+			rows += r.Rows
+		}
+		if more = err == nil && report.More(); more {
+			<-time.After(200 * time.Millisecond)
+		}
+	}
+	return rows
+}
+
+// size returns the megabytes of the database, once what is dead in it was vacuumed.
+func (c *collected) size(b *testing.B) (megabytes int64) {
+	b.Helper()
+	if _, err := c.conn.Exec(b.Context(), `VACUUM`); err != nil {
+		b.Fatal(err)
+	}
+	if err := c.conn.QueryRow(b.Context(), `SELECT pg_database_size(current_database()) / 1000000`).Scan(&megabytes); err != nil {
+		b.Fatal(err)
+	}
+	return megabytes
+}
+
+// issue makes orders and finalizes them, a hundred a second, until a channel closes
+// or a time is over, and returns how long they took.
+func (c *collected) issue(b *testing.B, until <-chan struct{}, atMost time.Duration) string {
 	b.Helper()
 	var over <-chan time.Time
 	if atMost > 0 {
@@ -91,9 +127,14 @@ func ordersFor(b *testing.B, store *postgres.Store, account acme.ID, until <-cha
 		case <-until:
 		case <-over:
 		case <-ticker.C:
-			o, made := acmetest.NewOrder(account, "a.test")
+			o, made := acmetest.NewReadyOrder(c.account, "a.test")
 			start := time.Now()
-			if err := acmetest.CreateOrder(b.Context(), store, o, made); err != nil {
+			err := acmetest.CreateOrder(b.Context(), c.Store, o, made)
+			if err == nil {
+				_, err = c.FinalizeOrder(b.Context(), acmetest.By(c.account), acme.Finalization{OrderID: o.ID},
+					func(context.Context, *acme.Order) (*acme.Certificate, error) { return acmetest.NewCertificate(c.issuer), nil })
+			}
+			if err != nil {
 				b.Fatal(err)
 			}
 			took = append(took, time.Since(start))
