@@ -132,7 +132,9 @@ func (c *collected) issue(b *testing.B, until <-chan struct{}, atMost time.Durat
 			err := acmetest.CreateOrder(b.Context(), c.Store, o, made)
 			if err == nil {
 				_, err = c.FinalizeOrder(b.Context(), acmetest.By(c.account), acme.Finalization{OrderID: o.ID},
-					func(context.Context, *acme.Order) (*acme.Certificate, error) { return acmetest.NewCertificate(c.issuer), nil })
+					func(context.Context, *acme.Order) (*acme.Certificate, error) {
+						return acmetest.NewCertificate(c.issuer), nil
+					})
 			}
 			if err != nil {
 				b.Fatal(err)
