@@ -189,20 +189,11 @@ CREATE UNLOGGED TABLE nonces (
     PRIMARY KEY (expires_at, id)
 );
 
--- Takes a nonce for an account that is valid and has a key, once, or ends the
--- transaction with an error that says why not.
+-- Ends the transaction of a proof that is refused with an error that says why.
 -- +goose StatementBegin
-CREATE FUNCTION redeem(sealed_by bigint, expiry timestamptz, nonce uuid, account uuid, thumbprint bytea) RETURNS void
+CREATE FUNCTION refuse_proof(sealed_by bigint, account uuid, thumbprint bytea) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO nonces (expires_at, id)
-    SELECT expiry, nonce
-    WHERE expiry > now() AND EXISTS (SELECT FROM nonce_keys WHERE id = sealed_by)
-        AND EXISTS (SELECT FROM accounts WHERE id = account AND key_thumbprint = thumbprint AND status = 'valid')
-    ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        RETURN;
-    END IF;
     IF NOT EXISTS (SELECT FROM nonce_keys WHERE id = sealed_by) THEN
         RAISE EXCEPTION USING ERRCODE = 'ACME2', MESSAGE = 'the key of the nonce is gone';
     ELSIF NOT EXISTS (SELECT FROM accounts WHERE id = account AND key_thumbprint = thumbprint AND status = 'valid') THEN
