@@ -41,6 +41,14 @@ func (f *findings) disturbance() string {
 // row writes a row of a table.
 func row(b *bytes.Buffer, cells ...string) { fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | ")) }
 
+// number writes a figure; 0 is one that was not measured.
+func number(format string, figure float64) string {
+	if figure == 0 {
+		return "–"
+	}
+	return fmt.Sprintf(format, figure)
+}
+
 // head writes the head of a table whose first column is text and the others numbers.
 func head(b *bytes.Buffer, cells ...string) {
 	row(b, cells...)
@@ -65,22 +73,22 @@ func (f *findings) writeComparison(b *bytes.Buffer) {
 		failed := 0
 		for _, w := range f.options.workers {
 			of := f.samples[load{contestant: c, workers: w}]
-			cells = append(cells, fmt.Sprintf("%.0f", median(of, (*sample).Rate)))
+			cells = append(cells, number("%.0f", median(of, (*sample).Rate)))
 			for _, s := range of {
 				failed += s.Failed()
 			}
 		}
 		at := func(step generator.Step, p float64) string {
-			return fmt.Sprintf("%.1f", median(samples, func(s *sample) float64 { return milliseconds(s.Latencies[step].Percentile(p)) }))
+			return number("%.1f", median(samples, func(s *sample) float64 { return milliseconds(s.Latencies[step].Percentile(p)) }))
 		}
 		cpu := func(of func(*sample) time.Duration) string {
-			return fmt.Sprintf("%.2f", median(samples, func(s *sample) float64 { return s.perThousand(of(s)) }))
+			return number("%.2f", median(samples, func(s *sample) float64 { return s.perThousand(of(s)) }))
 		}
 		row(b, append(cells,
 			cpu(func(s *sample) time.Duration { return s.server }), cpu(func(s *sample) time.Duration { return s.server + s.postgres }),
 			at(generator.NewOrder, 99), at(generator.Finalize, 99),
 			at(generator.Flow, 50)+" · "+at(generator.Flow, 90)+" · "+at(generator.Flow, 99),
-			fmt.Sprintf("%.0f", median(f.samples[load{contestant: c, workers: many}], func(s *sample) float64 { return float64(s.peak) / (1 << 20) })),
+			number("%.0f", median(f.samples[load{contestant: c, workers: many}], func(s *sample) float64 { return float64(s.peak) / (1 << 20) })),
 			cpu(func(s *sample) time.Duration { return s.CPU }), fmt.Sprint(failed), fmt.Sprint(f.hung[c]))...)
 	}
 }
@@ -103,7 +111,7 @@ func (f *findings) writeRatios(b *bytes.Buffer) {
 		}
 		cells := []string{c.name}
 		for _, w := range f.options.workers {
-			cells = append(cells, fmt.Sprintf("%.2f", f.ratio(ours.name, c.name, w)))
+			cells = append(cells, number("%.2f", f.ratio(ours.name, c.name, w)))
 		}
 		row(b, cells...)
 	}
