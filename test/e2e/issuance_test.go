@@ -113,6 +113,16 @@ func TestTrustedServerIssuesForNamesThatLeadNowhere(t *testing.T) {
 	n.issue(t, server, "web", "nowhere.example", "*.nowhere.example")
 }
 
+// The operator makes the binding of the ClusterIssuer, and cert-manager uses it.
+func TestClusterIssuerHasABindingOfItsOwnWhereExternalAccountsAreRequired(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	server := n.ready(t, "internal", v1alpha1.AcmeServerSpec{
+		Validation: trusted(), ExternalAccounts: &v1alpha1.ExternalAccountsSpec{Required: true},
+	})
+	n.issue(t, server, "web", "bound.example")
+}
+
 func TestServersShareADatabaseAsCloudNativePGHandsItOut(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t)
