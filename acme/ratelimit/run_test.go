@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 // source has a policy, and remembers what was reported last.
 type source struct {
+	mu       sync.Mutex
 	policy   acme.RateLimitPolicy
 	reported int64
 	forgot   bool
@@ -20,16 +22,21 @@ type source struct {
 }
 
 func (s *source) ForgetReplica(ctx context.Context, _ string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.forgot = ctx.Err() == nil
 	return nil
 }
 
 func (s *source) SyncRateLimitPolicy(_ context.Context, _ string, enforced int64) (*acme.RateLimitPolicy, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.reported = enforced
 	if s.err != nil || s.policy.Generation == enforced {
 		return nil, s.err
 	}
-	return &s.policy, nil
+	p := s.policy
+	return &p, nil
 }
 
 func TestAChangedPolicyIsEnforcedAndReportedWithinASecondAndSurvivesItsSource(t *testing.T) {
@@ -41,7 +48,11 @@ func TestAChangedPolicyIsEnforcedAndReportedWithinASecondAndSurvivesItsSource(t 
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			l.Run(ctx, s, "a", func(error) { failures++ })
+			l.Run(ctx, s, "a", func(error) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				failures++
+			})
 		}()
 		second := func() { <-time.After(time.Second); synctest.Wait() } // of the test's own clock
 		for _, step := range []struct {
@@ -59,11 +70,15 @@ func TestAChangedPolicyIsEnforcedAndReportedWithinASecondAndSurvivesItsSource(t 
 			}, 8, 2},
 			{"an older one", func() { s.policy = acme.RateLimitPolicy{Generation: 1} }, 1, 2},
 		} {
+			s.mu.Lock()
 			step.change()
+			s.mu.Unlock()
 			second()
+			s.mu.Lock()
 			if got := l.Enforced().Generation; got != step.enforced || s.reported != step.enforced || failures != step.failures {
 				t.Errorf("%s: enforced %d, reported %d, %d failures; want %d and %d failures", step.says, got, s.reported, failures, step.enforced, step.failures)
 			}
+			s.mu.Unlock()
 		}
 		stop()
 		<-done

@@ -36,3 +36,13 @@ func (s *Server) processes() ([]int, error) {
 	}
 	return pids, nil
 }
+
+// runs reports whether a process is neither stopped nor gone (proc(5), stat).
+func runs(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(state, "T") && !strings.HasPrefix(state, "Z")
+}

@@ -160,19 +160,25 @@ func (s *Server) Stop() error {
 }
 
 // Signal sends a signal to all processes of a server that Start returned: SIGSTOP
-// makes one that does not answer, SIGCONT ends that.
+// makes one that does not answer, and is waited for; SIGCONT ends that.
 func (s *Server) Signal(sig syscall.Signal) error {
-	pids, err := s.processes()
-	if err != nil {
-		return err
-	}
-	for _, pid := range pids {
-		// One that has ended in the meantime needs no signal.
-		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("signal %v to process %d: %w", sig, pid, err)
+	for {
+		pids, err := s.processes()
+		if err != nil {
+			return err
+		}
+		for _, pid := range pids {
+			// One that has ended in the meantime needs no signal.
+			if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("signal %v to process %d: %w", sig, pid, err)
+			}
+		}
+		// A process may run on for a moment, and may have been started since the list
+		// was made.
+		if sig != syscall.SIGSTOP || !slices.ContainsFunc(pids, runs) {
+			return nil
 		}
 	}
-	return nil
 }
 
 // Kill ends the server as a crash would, but leaves its files.
