@@ -10,16 +10,26 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 	"github.com/acme-ca/acme-ca-operator/controllers/render"
 )
 
-// underTraffic makes an AcmeServer of two servers that are reached from outside.
+// underTraffic makes an AcmeServer of two servers that are reached from outside, by
+// accounts that order thousands of certificates.
 func (n *namespace) underTraffic(t *testing.T) (*v1alpha1.AcmeServer, *traffic) {
 	t.Helper()
+	wide := &v1alpha1.AcmeRateLimitPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: "wide"},
+		Spec:       v1alpha1.AcmeRateLimitPolicySpec{OrdersPerAccount: &v1alpha1.RateLimit{Count: new(int32(0))}},
+	}
+	if err := n.client.Create(t.Context(), wide); err != nil {
+		t.Fatal(err)
+	}
 	server := n.ready(t, "internal", v1alpha1.AcmeServerSpec{
+		RateLimitPolicyRef: &v1alpha1.RateLimitPolicyReference{Name: wide.Name},
 		Replicas: new(int32(2)), Validation: trusted(), Service: v1alpha1.ServiceSpec{Type: corev1.ServiceTypeNodePort},
 	})
 	f := n.startTraffic(t, server)
