@@ -85,7 +85,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("directory of the server: %w", err)
 	}
 	s := &Server{dir: dir, done: make(chan struct{})}
-	s.base = &url.URL{Scheme: "postgresql", User: url.User("acme"), Path: "/postgres", RawQuery: url.Values{"host": {dir}}.Encode()}
+	// A connection may take as long as a machine needs that runs many tests at once.
+	query := url.Values{"host": {dir}, "connect_timeout": {strconv.Itoa(int(startTimeout.Seconds()))}}
+	s.base = &url.URL{Scheme: "postgresql", User: url.User("acme"), Path: "/postgres", RawQuery: query.Encode()}
 	s.template = sync.OnceValues(s.makeTemplate)
 	if err := errors.Join(owner.own(dir), s.launch(bin, credential, o)); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
