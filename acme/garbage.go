@@ -7,7 +7,8 @@ import (
 
 // The defaults of [GarbagePolicy].
 const (
-	// DefaultGarbageBatch is a tenth of a second's work for a database of any size.
+	// DefaultGarbageBatch is some tens of milliseconds' work, for a database of any
+	// size (docs/performance.md).
 	DefaultGarbageBatch           = 2000
 	DefaultOrderRetention         = 30 * 24 * time.Hour
 	DefaultAuthorizationRetention = 30 * 24 * time.Hour
