@@ -18,6 +18,9 @@ SHELL := bash
 
 tool = go tool -modfile=hack/tools/go.mod
 
+# The modules of their own below test, which hold clients and peers that nobody else should have to download.
+test_modules = test/conformance test/conformance/pebble test/load/k6 test/load/step-ca
+
 help: ## Show this
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -100,6 +103,10 @@ fmt: ## Format the code
 
 lint: ## Check the code and the scripts
 	$(tool) golangci-lint run --build-tags e2e
+	@for module in $(test_modules); do \
+		echo "golangci-lint run in $$module"; \
+		(cd $$module && go tool -modfile=$(CURDIR)/hack/tools/go.mod golangci-lint run) || exit; \
+	done
 	hack/shellcheck
 
 vuln: ## Look for known vulnerabilities in what is linked in

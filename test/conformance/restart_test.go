@@ -11,9 +11,9 @@ import (
 
 func TestARestartBetweenOrderAndFinalizeLosesNothing(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*acmeServer, *testing.T){
-		"after SIGTERM": func(s *acmeServer, t *testing.T) { s.stop(t) },
-		"after a crash": func(s *acmeServer, _ *testing.T) { s.kill() },
+	for name, end := range map[string]func(*testing.T, *acmeServer){
+		"after SIGTERM": func(t *testing.T, s *acmeServer) { t.Helper(); s.stop(t) },
+		"after a crash": func(t *testing.T, s *acmeServer) { t.Helper(); s.kill() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -21,7 +21,7 @@ func TestARestartBetweenOrderAndFinalizeLosesNothing(t *testing.T) {
 			defer cancel()
 			l := newLab(t, target{start: startServe}, options{})
 			restart := func() {
-				end(l.server, t)
+				end(t, l.server)
 				l.server.restart(t)
 			}
 			c := newXCryptoClient(t, l)

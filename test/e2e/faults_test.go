@@ -30,7 +30,7 @@ func (n *namespace) underTraffic(t *testing.T) (*v1alpha1.AcmeServer, *traffic) 
 	}
 	server := n.ready(t, "internal", v1alpha1.AcmeServerSpec{
 		RateLimitPolicyRef: &v1alpha1.RateLimitPolicyReference{Name: wide.Name},
-		Replicas: new(int32(2)), Validation: trusted(), Service: v1alpha1.ServiceSpec{Type: corev1.ServiceTypeNodePort},
+		Replicas:           new(int32(2)), Validation: trusted(), Service: v1alpha1.ServiceSpec{Type: corev1.ServiceTypeNodePort},
 	})
 	f := n.startTraffic(t, server)
 	f.pass(t)
