@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
@@ -288,6 +289,33 @@ func TestClusterIssuerFollowsTheSpec(t *testing.T) {
 		g.Expect(server.Finalizers).To(BeEmpty())
 		g.Expect(meta.FindStatusCondition(server.Status.Conditions, v1alpha1.ConditionClusterIssuerReady)).To(BeNil())
 	}, patience).Should(Succeed())
+}
+
+func TestClusterIssuerAsksForAProfileWhenEveryServerKnowsIt(t *testing.T) {
+	t.Parallel()
+	c := shared
+	server := c.ready(t, v1alpha1.AcmeServerSpec{})
+	c.change(t, server, func(s *v1alpha1.AcmeServerSpec) {
+		s.Profiles = []v1alpha1.Profile{{Name: "brief", Lifetime: metav1.Duration{Duration: 2 * time.Hour}}}
+		s.ClusterIssuer.Profile = "brief"
+		s.Replicas = new(int32(2))
+	})
+	c.condition(t, server, v1alpha1.ConditionClusterIssuerReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
+	c.startServers(t, server, 2, 1)
+	profile := func() string {
+		issuer := &certmanagerv1.ClusterIssuer{}
+		check(t, c.Get(t.Context(), client.ObjectKey{Name: render.ClusterIssuerName(server)}, issuer))
+		return issuer.Spec.ACME.Profile
+	}
+	NewWithT(t).Eventually(func() int32 { // written by the reconcile that saw them, after all else
+		check(t, c.Get(t.Context(), client.ObjectKeyFromObject(server), server))
+		return server.Status.ReadyReplicas
+	}, patience).Should(BeEquivalentTo(2))
+	if got := profile(); got != "" {
+		t.Errorf("it asks for the profile %s while a server ends that does not know it", got)
+	}
+	c.startServers(t, server, 2)
+	NewWithT(t).Eventually(profile, patience).Should(Equal("brief"))
 }
 
 func TestCertManagerMayComeLaterAndGo(t *testing.T) {

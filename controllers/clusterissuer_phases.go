@@ -102,9 +102,11 @@ func withoutNews(s *scope, issuer *certmanagerv1.ClusterIssuer) *v1alpha1.AcmeSe
 }
 
 // rolledOut reports whether there are no pods of a Deployment but ready ones of
-// its present spec.
+// its present spec. Pods that end count, for they answer until the cluster knows:
+// a Kubernetes before 1.35 does not tell of them.
 func rolledOut(d *appsv1.Deployment) bool {
 	return d != nil && d.Status.ObservedGeneration == d.Generation &&
+		(d.Status.TerminatingReplicas == nil || *d.Status.TerminatingReplicas == 0) &&
 		d.Status.UpdatedReplicas == d.Status.Replicas && d.Status.ReadyReplicas == d.Status.Replicas &&
 		d.Spec.Replicas != nil && d.Status.Replicas == *d.Spec.Replicas
 }

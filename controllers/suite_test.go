@@ -311,13 +311,17 @@ func (c *cluster) startDatabase(t *testing.T, server *v1alpha1.AcmeServer) {
 	check(t, c.Status().Update(t.Context(), set))
 }
 
-// startServers does what the Deployment controller would.
-func (c *cluster) startServers(t *testing.T, server *v1alpha1.AcmeServer, ready int32) {
+// startServers does what the Deployment controller would. There may be servers of
+// before that end.
+func (c *cluster) startServers(t *testing.T, server *v1alpha1.AcmeServer, ready int32, ending ...int32) {
 	t.Helper()
 	deployment := get(t, c, server, render.ServerName(server), &appsv1.Deployment{})
 	deployment.Status = appsv1.DeploymentStatus{
 		ObservedGeneration: deployment.Generation, Replicas: *deployment.Spec.Replicas, UpdatedReplicas: *deployment.Spec.Replicas,
-		ReadyReplicas: ready, AvailableReplicas: ready,
+		ReadyReplicas: ready, AvailableReplicas: ready, TerminatingReplicas: new(int32(0)),
+	}
+	for _, n := range ending {
+		*deployment.Status.TerminatingReplicas += n
 	}
 	check(t, c.Status().Update(t.Context(), deployment))
 }
