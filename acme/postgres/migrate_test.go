@@ -94,7 +94,18 @@ func TestTheDatabaseRefusesWhatMustNotBe(t *testing.T) {
 		"a certificate that an order has is deleted":      `DELETE FROM certificates`,
 		"an order gets a second certificate": `INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
 	SELECT gen_random_uuid(), account_id, order_id, 'fedcba9876543210', issuer_id, der, not_before, not_after, NULL, NULL, now() FROM certificates`,
-		"a state that there is not":  `UPDATE orders SET status = 'processing' WHERE status = 'pending'`,
+		"an order has a state that there is not":             `UPDATE orders SET status = 'processing' WHERE status = 'pending'`,
+		"an authorization has a state that there is not":     `UPDATE authorizations SET status = 'processing' WHERE status = 'pending'`,
+		"an account has a state that there is not":           `UPDATE accounts SET status = 'asleep' WHERE status = 'valid'`,
+		"an order needs no authorization":                    `UPDATE orders SET authorization_ids = '{}' WHERE status = 'ready'`,
+		"an authorization is for what is no identifier":      `UPDATE authorizations SET identifier_type = 'email' WHERE status = 'pending'`,
+		"a pending authorization is attempted and not due":   `UPDATE authorizations SET challenge_type = 'dns-01' WHERE status = 'pending'`,
+		"an authorization that is not due is leased":         `UPDATE authorizations SET lease = gen_random_uuid() WHERE status = 'pending'`,
+		"a certificate is revoked for a reason there is not": `UPDATE certificates SET revoked_at = now(), revocation_reason = 7`,
+		"a certificate ends before it begins": `INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, issued_at)
+	SELECT gen_random_uuid(), account_id, gen_random_uuid(), 'fedcba9876543210', issuer_id, der, now(), now() - interval '1 s', now() FROM certificates`,
+		"a certificate has a short serial": `INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, issued_at)
+	SELECT gen_random_uuid(), account_id, gen_random_uuid(), 'fedcba', issuer_id, der, now(), now(), now() FROM certificates`,
 		"two accounts have one key":  `UPDATE accounts SET key_thumbprint = (SELECT key_thumbprint FROM accounts WHERE status = 'valid')`,
 		"a revocation is taken back": `UPDATE certificates SET revoked_at = now(), revocation_reason = 1; UPDATE certificates SET revoked_at = NULL, revocation_reason = NULL`,
 	} {

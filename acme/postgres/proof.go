@@ -10,17 +10,19 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
-// redeem takes a nonce for an account that is valid and has a key, once, or ends the
-// transaction. It costs half of what it would as a function.
+// redeem takes a nonce for an account that is valid and has a key, or ends the
+// transaction: by refuse_proof, or by the primary key where the nonce was taken.
 const redeem = `
-	WITH redeemed AS (
-		INSERT INTO nonces (expires_at, id)
-		SELECT $2::timestamptz, $3::uuid
-		WHERE $2::timestamptz > now() AND EXISTS (SELECT FROM nonce_keys WHERE id = $1)
+	INSERT INTO nonces (expires_at, id) VALUES (
+		CASE WHEN $2::timestamptz > now() AND EXISTS (SELECT FROM nonce_keys WHERE id = $1)
 			AND EXISTS (SELECT FROM accounts WHERE id = $4 AND key_thumbprint = $5 AND status = 'valid')
-		ON CONFLICT DO NOTHING
-		RETURNING id)
-	SELECT CASE WHEN NOT EXISTS (SELECT FROM redeemed) THEN refuse_proof($1, $4, $5) END`
+		THEN $2::timestamptz ELSE refuse_proof($1, $4, $5) END, $3)`
+
+// redeemUnhurried is redeem in a transaction whose commit does not wait for the disk.
+const redeemUnhurried = redeem + ` RETURNING set_config('synchronous_commit', 'off', true)`
+
+// nonceTaken is the constraint that a nonce violates which is taken again.
+const nonceTaken = "nonces_pkey"
 
 // refusedProofs are the SQLSTATEs by which refuse_proof undoes a transaction.
 var refusedProofs = map[string]error{
@@ -43,7 +45,17 @@ func writing(by *acme.Proof) *pgx.Batch {
 func reading(by *acme.Proof) *pgx.Batch {
 	b := &pgx.Batch{}
 	if !by.Redeemed {
-		b.Queue(redeem+`, set_config('synchronous_commit', 'off', true)`, redemptionOf(by)...)
+		b.Queue(redeemUnhurried, redemptionOf(by)...)
+	}
+	return b
+}
+
+// writingUnhurried returns a batch as writing does, of a transaction that may be
+// forgotten: see [unhurried].
+func writingUnhurried(by *acme.Proof) *pgx.Batch {
+	b := reading(by)
+	if by.Redeemed {
+		unhurried(b)
 	}
 	return b
 }
@@ -62,10 +74,12 @@ func redemptionOf(by *acme.Proof) []any {
 	return []any{int64(by.Nonce.KeyID), by.Nonce.ExpiresAt, by.Nonce.ID, uuidOf(by.Account), by.Key[:]}
 }
 
-// proofError returns the meaning of an error of refuse_proof, and others as
-// they are.
+// proofError returns the meaning of an error of redeem, and others as they are.
 func proofError(err error) error {
 	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
+		if answer.ConstraintName == nonceTaken {
+			return acme.ErrNonceUsed
+		}
 		if refused, ok := refusedProofs[answer.Code]; ok {
 			return refused
 		}
