@@ -79,6 +79,21 @@ func (s *Store) Authorization(ctx context.Context, by *acme.Proof, authorization
 	return a, nil
 }
 
+// lookAt reads an authorization of an account without a proof; expired says that its
+// time has passed, whatever its state says. One round trip.
+func (s *Store) lookAt(ctx context.Context, account, authorization acme.ID) (a *acme.Authorization, expired bool, err error) {
+	b, found := &pgx.Batch{}, false
+	a = new(acme.Authorization)
+	queueAuthorization(b, account, authorization, a, &found, &expired)
+	if err := s.send(ctx, "look at authorization", b); err != nil {
+		return nil, false, err
+	}
+	if !found {
+		return nil, false, notFound("authorization", authorization)
+	}
+	return a, expired, nil
+}
+
 // OrderAuthorizations returns an order of an account with those of its
 // authorizations that are kept. One round trip.
 func (s *Store) OrderAuthorizations(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, []*acme.Authorization, error) {

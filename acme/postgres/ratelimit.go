@@ -125,7 +125,7 @@ func (p *payment) settle(err error) error {
 // subject without failures it is [acme.ErrNotFound]. One round trip.
 func (s *Store) Unpause(ctx context.Context, subject string) error {
 	b, found := &pgx.Batch{}, false
-	b.Queue(forgetFailures, string(acme.PauseAfterConsecutiveFailures), subject).Exec(changed(&found))
+	b.Queue(`DELETE FROM limits WHERE name = $1 AND subject = $2`, string(acme.PauseAfterConsecutiveFailures), subject).Exec(changed(&found))
 	if err := s.send(ctx, "unpause", b); err != nil {
 		return err
 	}
@@ -134,9 +134,6 @@ func (s *Store) Unpause(ctx context.Context, subject string) error {
 	}
 	return nil
 }
-
-// forgetFailures ends a row of failures.
-const forgetFailures = `DELETE FROM limits WHERE name = $1 AND subject = $2`
 
 // Throttled lists subjects that have used up a limit of a policy, those that wait
 // longest first: at most a number of them. Limits that count orders are not among

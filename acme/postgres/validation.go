@@ -15,19 +15,17 @@ import (
 // Where the challenge is past pending it returns the authorization as it is. A
 // type that was not offered is [acme.ErrNotFound]. Every response to a challenge of
 // an authorization that is pending owes the spends, whether or not it starts
-// anything. One round trip, which waits for no disk: a crash of the database within its 600 ms makes the challenge
-// pending again, and clients respond to that once more.
+// anything. One round trip, which waits for no disk: a crash of the database within its
+// 600 ms makes the challenge pending again, and clients respond to that once more.
+// A second one where nothing was started.
 func (s *Store) StartValidation(ctx context.Context, by *acme.Proof, authorization acme.ID, t acme.ChallengeType,
 	lease time.Duration, spends []acme.Spend,
 ) (*acme.Authorization, *acme.Validation, error) {
-	b, a := &pgx.Batch{}, new(acme.Authorization)
-	account := by.Account
-	var found, started, expired bool
+	b, a := writingUnhurried(by), new(acme.Authorization)
+	account, mark := by.Account, acme.NewID()
+	var started bool
 	var thumbprint []byte
 	var former [][]byte
-	mark := acme.NewID()
-	unhurried(b)
-	queueProof(b, by)
 	paid := s.queueSpends(b, spends, account, `EXISTS (
 		SELECT FROM authorizations WHERE id = $10 AND account_id = $1 AND status = 'pending' AND $11 = ANY (challenge_types))`,
 		uuidOf(authorization), string(t))
@@ -37,29 +35,36 @@ func (s *Store) StartValidation(ctx context.Context, by *acme.Proof, authorizati
 		FROM accounts c
 		WHERE a.id = $1 AND a.account_id = $2 AND a.status = 'pending' AND a.challenge_type IS NULL
 			AND $3 = ANY (a.challenge_types) AND a.expires_at > now() AND c.id = a.account_id AND `+notRefused+`
-		RETURNING c.key_thumbprint, c.former_thumbprints`,
+		RETURNING `+authorizationColumns+`, c.key_thumbprint, c.former_thumbprints`,
 		uuidOf(authorization), uuidOf(account), string(t), uuidOf(mark), lease).
-		QueryRow(optional(&started, func(row pgx.Row) error { return row.Scan(&thumbprint, &former) }))
-	queueAuthorization(b, account, authorization, a, &found, &expired)
-	if err := paid.settle(s.sendBy(ctx, "start validation", by, b)); err != nil {
+		QueryRow(optional(&started, func(row pgx.Row) error { return scanAuthorization(row, a, &thumbprint, &former) }))
+	switch err := paid.settle(s.sendBy(ctx, "start validation", by, b)); {
+	case err != nil:
 		return nil, nil, err
+	case !started:
+		a, err = s.startedBefore(ctx, account, authorization, t)
+		return a, nil, err
 	}
-	if !found {
-		return nil, nil, notFound("authorization", authorization)
+	return a, &acme.Validation{
+		AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: acme.Thumbprint(thumbprint), FormerKeys: thumbprintsOf(former),
+		Identifier: a.Identifier, Wildcard: a.Wildcard, Type: t, Token: a.Token, Attempt: 1, Lease: mark,
+	}, nil
+}
+
+// startedBefore returns an authorization whose challenge was not started because it
+// is past pending, or says why it was not.
+func (s *Store) startedBefore(ctx context.Context, account, authorization acme.ID, t acme.ChallengeType) (*acme.Authorization, error) {
+	a, expired, err := s.lookAt(ctx, account, authorization)
+	if err != nil {
+		return nil, err
 	}
-	challenge := a.Challenge(t)
-	switch {
+	switch challenge := a.Challenge(t); {
 	case challenge == nil:
-		return nil, nil, fmt.Errorf("challenge %q of authorization %s: %w", acme.Excerpt(string(t)), authorization, acme.ErrNotFound)
-	case started:
-		return a, &acme.Validation{
-			AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: acme.Thumbprint(thumbprint), FormerKeys: thumbprintsOf(former),
-			Identifier: a.Identifier, Wildcard: a.Wildcard, Type: t, Token: a.Token, Attempt: 1, Lease: mark,
-		}, nil
+		return nil, fmt.Errorf("challenge %q of authorization %s: %w", acme.Excerpt(string(t)), authorization, acme.ErrNotFound)
 	case challenge.Status != acme.ChallengePending:
-		return a, nil, nil
+		return a, nil
 	default:
-		return nil, nil, authorizationState(a, expired)
+		return nil, authorizationState(a, expired)
 	}
 }
 
@@ -114,67 +119,77 @@ func thumbprintsOf(columns [][]byte) []acme.Thumbprint {
 	return all
 }
 
-// madeReady makes an order ready once all its authorizations are valid; madeInvalid
-// ends it with the problem of the one that failed; madeShorter has it end with an
-// authorization that was made to end before it.
-const (
-	madeShorter = `
-		UPDATE orders o SET expires_at = a.expires_at
-		FROM authorizations a
-		WHERE a.id = $1 AND a.status = 'valid' AND o.id = a.order_id AND o.status = 'pending' AND a.expires_at < o.expires_at`
-	madeReady = `
+// lockOrderOf locks the order that an authorization was made for.
+const lockOrderOf = `SELECT FROM orders WHERE id = (SELECT order_id FROM authorizations WHERE id = $1) FOR UPDATE`
+
+// recordValid ends a validation that succeeded. Its order is ready once all the
+// others that it needs are valid too; they are looked at from the last, as most
+// clients prove them from the first, so that of a hundred one look is enough.
+const recordValid = `
+	WITH recorded AS (
+		UPDATE authorizations a
+		SET status = 'valid', challenge_error = NULL, due_at = NULL, lease = NULL, validated_at = now(),
+			expires_at = least(a.expires_at, $3::timestamptz)
+		WHERE a.id = $1 AND a.lease = $2 AND a.status = 'pending'
+		RETURNING ` + authorizationColumns + `),
+	readied AS (
 		UPDATE orders o SET status = 'ready'
-		WHERE o.id = (SELECT order_id FROM authorizations WHERE id = $1) AND o.status = 'pending'
-			AND NOT EXISTS (
-				SELECT FROM unnest(o.authorization_ids) AS needed (id)
-				LEFT JOIN authorizations a ON a.id = needed.id
-				WHERE a.status IS DISTINCT FROM 'valid')`
-	madeInvalid = `
-		UPDATE orders o SET status = 'invalid', error = $2
-		WHERE o.id = (SELECT order_id FROM authorizations WHERE id = $1 AND status = 'invalid') AND o.status = 'pending'`
-)
+		FROM recorded
+		WHERE o.id = recorded.order_id AND o.status = 'pending' AND NOT EXISTS (
+			SELECT FROM generate_subscripts(o.authorization_ids, 1, true) AS place
+			LEFT JOIN authorizations other ON other.id = o.authorization_ids[place]
+			WHERE o.authorization_ids[place] <> $1 AND other.status IS DISTINCT FROM 'valid')),
+	forgotten AS (
+		DELETE FROM limits USING recorded WHERE limits.name = $4 AND limits.subject = $5)
+	SELECT * FROM recorded`
+
+// shortened has an order end with an authorization that was made to end before it.
+const shortened = `
+	UPDATE orders o SET expires_at = a.expires_at
+	FROM authorizations a
+	WHERE a.id = $1 AND a.status = 'valid' AND o.id = a.order_id AND o.status IN ('pending', 'ready') AND a.expires_at < o.expires_at`
+
+// recordInvalid ends a validation that failed, and its order with the same problem.
+const recordInvalid = `
+	WITH recorded AS (
+		UPDATE authorizations a
+		SET status = 'invalid', challenge_error = $3, due_at = NULL, lease = NULL
+		WHERE a.id = $1 AND a.lease = $2 AND a.status = 'pending'
+		RETURNING ` + authorizationColumns + `),
+	ended AS (
+		UPDATE orders o SET status = 'invalid', error = $3
+		FROM recorded
+		WHERE o.id = recorded.order_id AND o.status = 'pending')
+	SELECT * FROM recorded`
 
 // RecordValidation ends a validation whose lease v still has: the challenge and its
 // authorization become valid where problem is nil, else invalid, and with them the
 // order ready, once its last authorization is valid, or invalid. A lease that
 // another took over is an [acme.StateError]. A failure takes the spends, which must
 // be dry: it cannot be refused. A success ends the row of failures of its account
-// and identifier. One round trip; the commit waits for the disk.
+// and identifier. One round trip, and one more where the lease is gone; the commit
+// waits for the disk.
 //
 // The order is locked before anything is looked at: of two replicas that record
 // the last two authorizations of one order at the same time, the second sees the
 // result of the first. A proof that ends before the authorization and the order
 // has both end with it.
 func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, spends []acme.Spend) (acme.Challenge, error) {
-	status := acme.AuthorizationValid
-	if problem != nil {
-		status = acme.AuthorizationInvalid
+	b, id, lease := &pgx.Batch{}, uuidOf(v.AuthorizationID), uuidOf(v.Lease)
+	b.Queue(lockOrderOf, id)
+	statement, args := recordValid, []any{
+		id, lease, timeOf(v.Until), string(acme.PauseAfterConsecutiveFailures), acme.IdentifierSubject(v.AccountID, v.Identifier),
 	}
-	b, id := &pgx.Batch{}, uuidOf(v.AuthorizationID)
-	b.Queue(`SELECT FROM orders WHERE id = (SELECT order_id FROM authorizations WHERE id = $1) FOR UPDATE`, id)
 	if problem != nil {
 		s.queueSpends(b, spends, v.AccountID, `EXISTS (SELECT FROM authorizations WHERE id = $10 AND lease = $11 AND status = 'pending')`,
-			id, uuidOf(v.Lease))
+			id, lease)
+		statement, args = recordInvalid, []any{id, lease, problem}
 	}
-	queue := func(recorded *bool) {
-		b.Queue(`
-			UPDATE authorizations
-			SET status = $3, challenge_error = $4, due_at = NULL, lease = NULL,
-				validated_at = CASE WHEN $3 = 'valid' THEN now() END, expires_at = least(expires_at, $5::timestamptz)
-			WHERE id = $1 AND lease = $2 AND status = 'pending'`, id, uuidOf(v.Lease), string(status), problemOf(problem), timeOf(v.Until)).
-			Exec(changed(recorded))
-		if problem == nil {
-			if !v.Until.IsZero() {
-				b.Queue(madeShorter, id)
-			}
-			b.Queue(madeReady, id)
-			b.Queue(forgetFailures, string(acme.PauseAfterConsecutiveFailures), acme.IdentifierSubject(v.AccountID, v.Identifier))
-		} else {
-			b.Queue(madeInvalid, id, problem)
-		}
+	a, recorded := queueChange(b, statement, args...)
+	if problem == nil && !v.Until.IsZero() {
+		b.Queue(shortened, id)
 	}
-	a, err := s.endLease(ctx, "record validation", b, v, queue)
-	if err != nil {
+	if err := s.sendLeased(ctx, "record validation", b, v, recorded); err != nil {
 		return acme.Challenge{}, err
 	}
 	return *a.Challenge(v.Type), nil
@@ -188,38 +203,37 @@ func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, proble
 func (s *Store) RetryValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, after time.Duration) error {
 	b := &pgx.Batch{}
 	unhurried(b)
-	_, err := s.endLease(ctx, "retry validation", b, v, func(retried *bool) {
-		b.Queue(`
-			UPDATE authorizations
-			SET lease = NULL, due_at = now() + $3::interval, challenge_error = coalesce($4, challenge_error),
-				attempts = attempts - CASE WHEN $4 IS NULL THEN 1 ELSE 0 END
-			WHERE id = $1 AND lease = $2 AND status = 'pending'`,
-			uuidOf(v.AuthorizationID), uuidOf(v.Lease), after, problemOf(problem)).
-			Exec(changed(retried))
-	})
-	return err
+	_, retried := queueChange(b, `
+		UPDATE authorizations a
+		SET lease = NULL, due_at = now() + $3::interval, challenge_error = coalesce($4, a.challenge_error),
+			attempts = a.attempts - CASE WHEN $4 IS NULL THEN 1 ELSE 0 END
+		WHERE a.id = $1 AND a.lease = $2 AND a.status = 'pending'
+		RETURNING `+authorizationColumns,
+		uuidOf(v.AuthorizationID), uuidOf(v.Lease), after, problemOf(problem))
+	return s.sendLeased(ctx, "retry validation", b, v, retried)
 }
 
-// endLease sends a change that only the holder of a lease may make, with a look at
-// the authorization.
-func (s *Store) endLease(ctx context.Context, what string, b *pgx.Batch, v *acme.Validation,
-	queue func(ended *bool),
-) (*acme.Authorization, error) {
-	a := new(acme.Authorization)
-	var found, ended bool
-	queue(&ended)
-	queueAuthorization(b, v.AccountID, v.AuthorizationID, a, &found, nil)
-	if err := s.send(ctx, what, b); err != nil {
-		return nil, err
+// queueChange queues a statement that returns the authorization that it changes,
+// where it changes one.
+func queueChange(b *pgx.Batch, statement string, args ...any) (a *acme.Authorization, changed *bool) {
+	a, changed = new(acme.Authorization), new(bool)
+	b.Queue(statement, args...).QueryRow(optional(changed, func(row pgx.Row) error { return scanAuthorization(row, a) }))
+	return a, changed
+}
+
+// sendLeased sends a change that only the holder of a lease may make. Where nothing
+// was changed, a second round trip finds out why.
+func (s *Store) sendLeased(ctx context.Context, what string, b *pgx.Batch, v *acme.Validation, changed *bool) error {
+	if err := s.send(ctx, what, b); err != nil || *changed {
+		return err
 	}
+	a, _, err := s.lookAt(ctx, v.AccountID, v.AuthorizationID)
 	switch {
-	case !found:
-		return nil, notFound("authorization", v.AuthorizationID)
-	case ended:
-		return a, nil
+	case err != nil:
+		return err
 	case a.Status == acme.AuthorizationPending:
-		return nil, &acme.StateError{Object: "authorization", ID: a.ID, State: "leased to another"}
+		return &acme.StateError{Object: "authorization", ID: a.ID, State: "leased to another"}
 	default:
-		return nil, authorizationState(a, false)
+		return authorizationState(a, false)
 	}
 }
