@@ -256,20 +256,6 @@ CREATE TABLE limits (
 
 CREATE INDEX limits_due ON limits (due);
 
--- How much of a counted limit is in use; no more than most is counted.
--- +goose StatementBegin
-CREATE FUNCTION in_use(limit_name text, limit_subject text, account uuid, most bigint) RETURNS bigint
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    IF limit_name = 'concurrentOrdersPerAccount' THEN
-        RETURN (SELECT count(*) FROM (
-            SELECT FROM orders
-            WHERE account_id = account AND status IN ('pending', 'ready') AND expires_at > now() LIMIT most) unfinished);
-    END IF;
-    RETURN coalesce((SELECT failures FROM limits WHERE name = limit_name AND subject = limit_subject AND tat > now()), 0);
-END $$;
--- +goose StatementEnd
-
 -- Whether an order for exactly some names renews the newest certificate of its
 -- account for them: half of its life is over, or it was revoked.
 -- +goose StatementBegin
@@ -304,6 +290,10 @@ DECLARE
     used    bigint;
     taken   boolean;
     kept    timestamptz;
+    step    interval; -- in which one unit becomes free again
+    turn    bigint; -- the key of an advisory lock
+    held    boolean;
+    told    text;
     renewal boolean := name_set IS NOT NULL AND wanted AND renews(account, name_set);
 BEGIN
     IF NOT wanted THEN
@@ -318,8 +308,9 @@ BEGIN
             SELECT k.tat INTO kept FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i];
             seen[i] := microseconds_until(kept);
             used := seen[i] - emissions[i] * (most[i] - 1);
-        ELSIF checks[i] OR names[i] = 'concurrentOrdersPerAccount' THEN
-            seen[i] := in_use(names[i], subjects[i], account, most[i]);
+        ELSIF checks[i] THEN
+            SELECT k.failures INTO used FROM limits k WHERE k.name = names[i] AND k.subject = subjects[i] AND k.tat > now();
+            seen[i] := coalesce(used, 0);
             used := CASE WHEN seen[i] < most[i] THEN 0 ELSE 1 END;
         ELSE
             CONTINUE;
@@ -331,7 +322,7 @@ BEGIN
     END LOOP;
     IF refused IS NOT NULL THEN
         wait := CASE WHEN emissions[refused] > 0 THEN wait ELSE 0 END; -- no time can tell
-        PERFORM set_config('acme.refused', 'yes', true);
+        told := set_config('acme.refused', 'yes', true);
         RETURN;
     END IF;
 
@@ -341,10 +332,20 @@ BEGIN
         IF renewal AND exempt[i] THEN
             remaining[i] := -1; -- nothing is told of it
         ELSIF names[i] = 'concurrentOrdersPerAccount' THEN
-            -- Instead of a row's lock, as there is nothing to write. The count is a
-            -- statement of its own: it sees what the one before has left.
-            PERFORM pg_advisory_xact_lock(hashtextextended(names[i] || '/' || subjects[i], 0));
-            used := in_use(names[i], subjects[i], account, most[i]);
+            -- Instead of a row's lock, as there is nothing to write. Who would have to
+            -- wait for it looks before: of a crowd that is over its limit nobody waits.
+            -- Each count is a statement of its own: it sees what the one before has left.
+            turn := hashtextextended(names[i] || '/' || subjects[i], 0);
+            held := pg_try_advisory_xact_lock(turn);
+            LOOP
+                SELECT count(*) INTO used FROM (
+                    SELECT FROM orders o
+                    WHERE o.account_id = account AND o.status IN ('pending', 'ready') AND o.expires_at > now()
+                    LIMIT most[i]) unfinished;
+                EXIT WHEN held OR used >= most[i] AND NOT dry[i];
+                PERFORM pg_advisory_xact_lock(turn);
+                held := true;
+            END LOOP;
             taken := used < most[i];
             remaining[i] := greatest(most[i] - used - 1, 0);
             wait := 0;
@@ -365,15 +366,16 @@ BEGIN
             taken := used <= emissions[i] * (most[i] - 1);
             IF NOT checks[i] THEN
                 -- One statement: who waited for the row's lock goes on from what the one
-                -- before has left, by the clock of that moment.
+                -- before has left, by the clock of that moment. Due is computed after tat,
+                -- by a clock that is no earlier.
+                step := emissions[i] * interval '1 microsecond';
+                kept := clock_timestamp() + step;
                 INSERT INTO limits AS k (name, subject, tat, due)
-                SELECT names[i], subjects[i], c.next, date_trunc('hour', c.next) + interval '1 hour'
-                FROM (SELECT clock_timestamp() + emissions[i] * interval '1 microsecond' AS next) c
+                VALUES (names[i], subjects[i], kept, date_trunc('hour', kept) + interval '1 hour')
                 ON CONFLICT (name, subject) DO UPDATE
-                SET (tat, due) = (
-                    SELECT c.next, date_trunc('hour', c.next) + interval '1 hour'
-                    FROM (SELECT greatest(k.tat, clock_timestamp()) + emissions[i] * interval '1 microsecond' AS next) c)
-                WHERE k.tat <= clock_timestamp() + emissions[i] * (most[i] - 1) * interval '1 microsecond'
+                SET tat = greatest(k.tat, clock_timestamp()) + step,
+                    due = date_trunc('hour', greatest(k.tat, clock_timestamp()) + step) + interval '1 hour'
+                WHERE k.tat <= clock_timestamp() + (most[i] - 1) * step
                 RETURNING k.tat INTO kept;
                 taken := FOUND;
                 IF NOT taken THEN
@@ -393,7 +395,7 @@ BEGIN
     END LOOP;
     IF refused IS NULL THEN
         wait := NULL;
-        PERFORM set_config('acme.spent', 'yes', true);
+        told := set_config('acme.spent', 'yes', true);
         RETURN;
     END IF;
 
@@ -407,7 +409,7 @@ BEGIN
             WHERE k.name = names[i] AND k.subject = subjects[i];
         END IF;
     END LOOP;
-    PERFORM set_config('acme.refused', 'yes', true);
+    told := set_config('acme.refused', 'yes', true);
 END $$;
 -- +goose StatementEnd
 
