@@ -170,8 +170,8 @@ func (m *http01) port(u *url.URL) int {
 	}
 }
 
-// get asks for one URL and follows nothing. The connection is made here, and not
-// by the transport: to the address that was checked, and in this goroutine.
+// get asks for one URL and follows nothing. The connection is to the address that
+// was checked.
 func (m *http01) get(ctx context.Context, u *url.URL, id acme.Identifier) (*answer, *failure) {
 	conn, from, f := m.dialer.dial(ctx, id, m.port(u))
 	if f != nil {
@@ -180,17 +180,17 @@ func (m *http01) get(ctx context.Context, u *url.URL, id acme.Identifier) (*answ
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
+	defer endWith(ctx, conn)()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, refused(acme.IncorrectResponse, "%s", cause(err))
 	}
 	request.Header.Set("User-Agent", userAgent)
 	request.Header.Set("Accept", "*/*")
-	response, err := transport(conn).RoundTrip(request)
+	response, err := exchange(ctx, conn, request)
 	if err != nil {
 		return nil, failed(problemOf(err), "%s: %s", from, cause(err))
 	}
-	defer response.Body.Close()
 	a := &answer{from: from, status: response.StatusCode, location: response.Header.Get("Location")}
 	if isRedirect(a.status) {
 		return a, nil
