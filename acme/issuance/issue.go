@@ -30,8 +30,10 @@ const maxCommonName = 64
 // Issue signs a certificate for an order with the key of a request that
 // [Authority.CheckRequest] has passed. Its names are the order's, its validity is
 // that of [Authority.validity], and all else is its profile's. The error is a
-// [acme.Problem] where the order is at fault: invalidProfile where its profile is
-// no longer served, malformed where no time is left of the validity it asks for.
+// [acme.Problem] where a client is at fault: badCSR where the request does not name
+// exactly the order's identifiers (RFC 8555 §7.4), invalidProfile where the order's
+// profile is no longer served, malformed where no time is left of the validity that
+// it asks for.
 func (a *Authority) Issue(ctx context.Context, o *acme.Order, request *x509.CertificateRequest) (*acme.Certificate, error) {
 	profile, ok := a.profiles[o.Profile]
 	if !ok {
@@ -44,6 +46,9 @@ func (a *Authority) Issue(ctx context.Context, o *acme.Order, request *x509.Cert
 	}
 	if err := ctx.Err(); err != nil { // an answer that nobody waits for is not signed
 		return nil, fmt.Errorf("signing: %w", err)
+	}
+	if problem := a.checkNames(request, o.Identifiers); problem != nil {
+		return nil, problem
 	}
 	certificate, err := a.sign(template, request.PublicKey)
 	if err != nil {

@@ -40,7 +40,7 @@ func order(names ...string) *acme.Order {
 // issue takes an order through the authority, as finalize does.
 func issue(t testing.TB, a *Authority, o *acme.Order, key crypto.Signer) *x509.Certificate {
 	t.Helper()
-	request, err := a.CheckRequest(newRequest(t, key, o.Identifiers), o.Identifiers)
+	request, err := checkRequest(a, newRequest(t, key, o.Identifiers), o.Identifiers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestTheRecordSaysWhatTheCertificateDoes(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	o := order("a.example")
-	request, err := a.CheckRequest(newRequest(t, fixedKey(t, "leaf"), o.Identifiers), o.Identifiers)
+	request, err := checkRequest(a, newRequest(t, fixedKey(t, "leaf"), o.Identifiers), o.Identifiers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestTheValidityAskedForIsCutToWhatCanBeGiven(t *testing.T) {
 			t.Parallel()
 			o := order("a.example")
 			o.NotBefore, o.NotAfter = test.notBefore, test.notAfter
-			request, err := a.CheckRequest(newRequest(t, fixedKey(t, "leaf"), o.Identifiers), o.Identifiers)
+			request, err := checkRequest(a, newRequest(t, fixedKey(t, "leaf"), o.Identifiers), o.Identifiers)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -198,7 +198,7 @@ func TestACertificateDoesNotOutliveWhatItIsVerifiedBy(t *testing.T) {
 		t.Errorf("ends at %s, want the issuer's end %s", leaf.NotAfter, ca.intermediate.NotAfter)
 	}
 	now = ca.intermediate.NotAfter.Add(time.Second)
-	request, err := a.CheckRequest(newRequest(t, fixedKey(t, "leaf"), order("a.example").Identifiers), order("a.example").Identifiers)
+	request, err := checkRequest(a, newRequest(t, fixedKey(t, "leaf"), order("a.example").Identifiers), order("a.example").Identifiers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func BenchmarkIssue(b *testing.B) {
 			c.Lint = lint
 			a := mustNew(b, c)
 			o := order("a.example", "b.example")
-			request, err := a.CheckRequest(newRequest(b, fixedKey(b, "leaf"), o.Identifiers), o.Identifiers)
+			request, err := checkRequest(a, newRequest(b, fixedKey(b, "leaf"), o.Identifiers), o.Identifiers)
 			if err != nil {
 				b.Fatal(err)
 			}

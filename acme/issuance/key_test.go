@@ -28,7 +28,7 @@ func TestEveryAlgorithmGivesAKeyOfItsKindThatIsCertified(t *testing.T) {
 				t.Errorf("a key of %s, want %s", got, want[algorithm])
 			}
 			names := order("a.example").Identifiers
-			if _, err := a.CheckRequest(newRequest(t, key, names), names); err != nil {
+			if _, err := checkRequest(a, newRequest(t, key, names), names); err != nil {
 				t.Error(err)
 			}
 		})

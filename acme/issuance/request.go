@@ -35,12 +35,14 @@ var requestAlgorithms = []x509.SignatureAlgorithm{
 	x509.PureEd25519,
 }
 
-// CheckRequest parses a CSR in DER and checks that it names exactly the
-// identifiers (RFC 8555 §7.4), that whoever made it has the key, and that the key
-// is worth certifying. The error is a [acme.Problem] of type badCSR, which RFC
-// 8555 §6.7 has for weak keys too. It asks nothing of the key's owner: whether
-// the key is an account's is for the store to say.
-func (a *Authority) CheckRequest(der []byte, identifiers []acme.Identifier) (*x509.CertificateRequest, error) {
+// CheckRequest parses a CSR in DER and checks all of it that can be without knowing
+// the order: that whoever made it has the key, that the key is worth certifying, and
+// that it asks for nothing that must not be granted. Whether it names the order's
+// identifiers is for [Authority.Issue] to say, which so has less to do while others
+// wait for the order. The error is a [acme.Problem] of type badCSR, which RFC 8555
+// §6.7 has for weak keys too. It asks nothing of the key's owner: whether the key is
+// an account's is for the store to say.
+func (a *Authority) CheckRequest(der []byte) (*x509.CertificateRequest, error) {
 	request, problem := parseRequest(der)
 	if problem != nil {
 		return nil, problem
@@ -50,7 +52,6 @@ func (a *Authority) CheckRequest(der []byte, identifiers []acme.Identifier) (*x5
 	for _, check := range []func() *acme.Problem{
 		func() *acme.Problem { return checkKeySize(request.PublicKey) },
 		func() *acme.Problem { return checkExtensions(request) },
-		func() *acme.Problem { return a.checkNames(request, identifiers) },
 		func() *acme.Problem { return checkSignature(request) },
 		func() *acme.Problem { return a.checkKeyStrength(request.PublicKey) },
 	} {

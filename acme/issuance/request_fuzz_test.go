@@ -47,7 +47,7 @@ func FuzzRequestNames(f *testing.F) {
 // the certificate say is read by the standard library, and not by what is tested.
 func checkFuzzedRequest(t *testing.T, a *Authority, o *acme.Order, der []byte) {
 	t.Helper()
-	request, err := a.CheckRequest(der, o.Identifiers)
+	request, err := checkRequest(a, der, o.Identifiers)
 	if err != nil {
 		_ = wantProblem(t, err, acme.BadCSR, "")
 		return

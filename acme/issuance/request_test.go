@@ -46,6 +46,18 @@ func signRequest(t testing.TB, key crypto.Signer, template *x509.CertificateRequ
 	return der
 }
 
+// checkRequest takes a request as finalize does: by itself, and then for an order.
+func checkRequest(a *Authority, der []byte, identifiers []acme.Identifier) (*x509.CertificateRequest, error) {
+	request, err := a.CheckRequest(der)
+	if err != nil {
+		return nil, err
+	}
+	if problem := a.checkNames(request, identifiers); problem != nil {
+		return nil, problem
+	}
+	return request, nil
+}
+
 // wantProblem checks the type and the text of a problem.
 func wantProblem(t *testing.T, err error, typ acme.ProblemType, detail string) *acme.Problem {
 	t.Helper()
@@ -102,7 +114,7 @@ func TestARequestThatNamesTheOrdersIdentifiersIsTaken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			key := fixedKey(t, "leaf")
-			request, err := a.CheckRequest(signRequest(t, key, test.request), order(test.names...).Identifiers)
+			request, err := checkRequest(a, signRequest(t, key, test.request), order(test.names...).Identifiers)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,7 +190,7 @@ func TestARequestThatIsNotTheOrdersIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := a.CheckRequest(test.der, names)
+			_, err := checkRequest(a, test.der, names)
 			_ = wantProblem(t, err, acme.BadCSR, test.want)
 		})
 	}
@@ -236,7 +248,7 @@ func TestEveryNameThatDiffersIsASubproblem(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	der := signRequest(t, fixedKey(t, "leaf"), &x509.CertificateRequest{DNSNames: []string{"a.example", "c.example"}})
-	_, err := a.CheckRequest(der, order("a.example", "b.example").Identifiers)
+	_, err := checkRequest(a, der, order("a.example", "b.example").Identifiers)
 	p := wantProblem(t, err, acme.BadCSR, "2 differ")
 	var got []string
 	for _, s := range p.Subproblems {
@@ -255,7 +267,7 @@ func TestTheAuthoritysOwnKeyIsNotCertified(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	names := order("a.example").Identifiers
-	_, err := a.CheckRequest(newRequest(t, a.signer, names), names)
+	_, err := checkRequest(a, newRequest(t, a.signer, names), names)
 	_ = wantProblem(t, err, acme.BadCSR, "the authority's own")
 }
 
@@ -270,7 +282,7 @@ func BenchmarkCheckRequest(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			der := newRequest(b, key, o.Identifiers)
 			for b.Loop() {
-				if _, err := a.CheckRequest(der, o.Identifiers); err != nil {
+				if _, err := checkRequest(a, der, o.Identifiers); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 
@@ -29,19 +28,19 @@ func (s *Server) finalize(r *request) (*response, error) {
 	if err != nil || len(der) == 0 {
 		return nil, acme.Problemf(acme.BadCSR, "csr is not a CSR in DER in base64url without padding")
 	}
-	key, err := requestKey(der)
+	csr, err := s.config.Issuer.CheckRequest(der)
 	if err != nil {
 		return nil, err
+	}
+	key, err := acme.ThumbprintOf(&jose.JSONWebKey{Key: csr.PublicKey})
+	if err != nil {
+		return nil, acme.Problemf(acme.BadCSR, "csr: its key is not an RSA, EC or Ed25519 key")
 	}
 	if err := s.recheckCAA(r, id); err != nil {
 		return nil, err
 	}
 	order, err := s.config.Store.FinalizeOrder(r.ctx, r.proof, acme.Finalization{OrderID: id, Key: key},
 		func(ctx context.Context, o *acme.Order) (*acme.Certificate, error) {
-			csr, err := s.config.Issuer.CheckRequest(der, o.Identifiers)
-			if err != nil {
-				return nil, err
-			}
 			return s.config.Issuer.Issue(ctx, o, csr)
 		})
 	if err != nil {
@@ -62,18 +61,4 @@ func finalizeProblem(err error) error {
 		return acme.Problemf(acme.OrderNotReady, "the order is %s", state.State)
 	}
 	return err
-}
-
-// requestKey returns the thumbprint of a CSR's key. All else about the CSR is
-// checked against the order, once that is known to be ready.
-func requestKey(der []byte) (acme.Thumbprint, error) {
-	csr, err := x509.ParseCertificateRequest(der)
-	if err != nil {
-		return acme.Thumbprint{}, acme.Problemf(acme.BadCSR, "csr: %s", acme.Excerpt(err.Error()))
-	}
-	key, err := acme.ThumbprintOf(&jose.JSONWebKey{Key: csr.PublicKey})
-	if err != nil {
-		return acme.Thumbprint{}, acme.Problemf(acme.BadCSR, "csr: its key is not an RSA, EC or Ed25519 key")
-	}
-	return key, nil
 }

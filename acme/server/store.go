@@ -172,10 +172,11 @@ type CAAChecker interface {
 
 // Issuer makes certificates (acme/issuance).
 type Issuer interface {
-	// CheckRequest parses a CSR in DER and checks it against the order's identifiers
-	// and its own rules (RFC 8555 §7.4); the error is a badCSR [acme.Problem].
-	CheckRequest(der []byte, identifiers []acme.Identifier) (*x509.CertificateRequest, error)
-	// Issue signs a certificate for an order with the key of a checked request.
+	// CheckRequest parses a CSR in DER and checks what can be without knowing the
+	// order; the error is a badCSR [acme.Problem].
+	CheckRequest(der []byte) (*x509.CertificateRequest, error)
+	// Issue signs a certificate for an order with the key of a checked request, which
+	// must name the order's identifiers, or the error is a badCSR problem (RFC 8555 §7.4).
 	Issue(ctx context.Context, o *acme.Order, request *x509.CertificateRequest) (*acme.Certificate, error)
 	// ID names the issuing certificate.
 	ID() acme.IssuerID
