@@ -30,9 +30,9 @@ func IssuerIDOf(issuer *x509.Certificate) IssuerID {
 
 // Certificate is one that was issued. Its row is committed before it leaves.
 type Certificate struct {
+	// ID is that of its order: one order, one certificate.
 	ID        ID
 	AccountID ID
-	OrderID   ID
 	Serial    Serial
 	// IssuerID names the issuer, whose chains are kept once, not with each certificate.
 	IssuerID IssuerID

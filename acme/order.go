@@ -18,7 +18,7 @@ const (
 	OrderInvalid OrderStatus = "invalid"
 )
 
-// Order is a request for one certificate (RFC 8555 §7.1.3).
+// Order is a request for one certificate (RFC 8555 §7.1.3), which has its ID.
 type Order struct {
 	ID          ID
 	AccountID   ID
@@ -32,8 +32,6 @@ type Order struct {
 	Replaces string
 	// Authorizations has one entry for each identifier, in their order.
 	Authorizations []ID
-	// CertificateID is zero until the order is valid.
-	CertificateID ID
 	// Error tells why the order is invalid.
 	Error     *Problem
 	ExpiresAt time.Time

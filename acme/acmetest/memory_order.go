@@ -2,7 +2,6 @@ package acmetest
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -206,8 +205,7 @@ func (m *Memory) complete(o *memoryOrder, c *acme.Certificate) (*acme.Order, err
 		}
 	}
 	kept := *c
-	kept.ID = cmp.Or(c.ID, acme.NewID())
-	kept.AccountID, kept.OrderID, kept.DER = o.AccountID, o.ID, slices.Clone(c.DER)
+	kept.ID, kept.AccountID, kept.DER = o.ID, o.AccountID, slices.Clone(c.DER)
 	kept.NotBefore, kept.NotAfter, kept.IssuedAt = stored(c.NotBefore), stored(c.NotAfter), stored(c.IssuedAt)
 	if kept.IssuedAt.IsZero() {
 		kept.IssuedAt = stored(time.Now())
@@ -215,7 +213,7 @@ func (m *Memory) complete(o *memoryOrder, c *acme.Certificate) (*acme.Order, err
 	kept.RevokedAt, kept.RevocationReason = time.Time{}, 0
 	m.certificates[kept.ID] = &kept
 	m.newest[memoryNames{o.AccountID, acme.NameSetOf(o.Identifiers)}] = &kept
-	o.Status, o.CertificateID = acme.OrderValid, kept.ID
+	o.Status = acme.OrderValid
 	return cloneOrder(&o.Order), nil
 }
 
@@ -224,7 +222,7 @@ func keptOrder(o *acme.Order) *acme.Order {
 	kept := cloneOrder(o)
 	kept.NotBefore, kept.NotAfter = stored(o.NotBefore), stored(o.NotAfter)
 	kept.ExpiresAt, kept.CreatedAt = stored(o.ExpiresAt), stored(o.CreatedAt)
-	kept.CertificateID, kept.Error = acme.ID{}, storedProblem(o.Error)
+	kept.Error = storedProblem(o.Error)
 	return kept
 }
 

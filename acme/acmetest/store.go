@@ -152,7 +152,7 @@ func NewIssuer(t testing.TB, s Store) acme.IssuerID {
 // NewCertificate returns a certificate, of random octets.
 func NewCertificate(issuer acme.IssuerID) *acme.Certificate {
 	c := &acme.Certificate{
-		ID: acme.NewID(), IssuerID: issuer, DER: make([]byte, 600),
+		IssuerID: issuer, DER: make([]byte, 600),
 		NotBefore: now(), NotAfter: now().Add(time.Hour), IssuedAt: now(),
 	}
 	_, _ = rand.Read(c.Serial[:]) // never fails (crypto/rand)

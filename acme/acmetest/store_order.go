@@ -138,30 +138,30 @@ var finalizationTests = []storeTest{
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.Status, o.CertificateID = acme.OrderValid, want.ID
+		o.Status = acme.OrderValid
 		for _, got := range []*acme.Order{got, mustOrder(t, s, o)} {
 			if diff := cmp.Diff(o, got); diff != "" {
 				t.Errorf("order (-want +got):\n%s", diff)
 			}
 		}
-		want.AccountID, want.OrderID = a.ID, o.ID
+		want.ID, want.AccountID = o.ID, a.ID
 		c, err := s.Certificate(t.Context(), By(a.ID), want.ID)
 		if diff := cmp.Diff(want, c); err != nil || diff != "" {
 			t.Errorf("error %v, certificate (-want +got):\n%s", err, diff)
 		}
 	}},
-	{"a certificate without an ID or a time gets them", func(t *testing.T, s Store) {
+	{"a certificate has the ID of its order, and gets a time where it has none", func(t *testing.T, s Store) {
 		issuer, a := NewIssuer(t, s), addAccount(t, s)
 		o, made := NewReadyOrder(a.ID, "a.test")
 		add(t, s, o, made)
 		c := NewCertificate(issuer)
-		c.ID, c.IssuedAt = acme.ID{}, time.Time{}
+		c.IssuedAt = time.Time{}
 		valid, err := s.FinalizeOrder(t.Context(), By(a.ID), acme.Finalization{OrderID: o.ID},
 			func(context.Context, *acme.Order) (*acme.Certificate, error) { return c, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := s.Certificate(t.Context(), By(a.ID), valid.CertificateID)
+		got, err := s.Certificate(t.Context(), By(a.ID), valid.ID)
 		if err != nil || got.IssuedAt.IsZero() {
 			t.Errorf("certificate %v, error %v; want one with a time", got, err)
 		}
@@ -169,7 +169,7 @@ var finalizationTests = []storeTest{
 	{"a certificate is found by its account only", func(t *testing.T, s Store) {
 		a, other := addAccount(t, s), addAccount(t, s)
 		valid := finalized(t, s, NewIssuer(t, s), a.ID)
-		_, err := s.Certificate(t.Context(), By(other.ID), valid.CertificateID)
+		_, err := s.Certificate(t.Context(), By(other.ID), valid.ID)
 		wantError(t, err, acme.ErrNotFound)
 		_, err = s.Certificate(t.Context(), By(a.ID), acme.NewID())
 		wantError(t, err, acme.ErrNotFound)
@@ -186,8 +186,8 @@ var finalizationTests = []storeTest{
 		o, made := NewReadyOrder(a.ID, "a.test")
 		add(t, s, o, made)
 		var issued atomic.Int32
-		certificates := make([]acme.ID, 50)
-		atOnce(len(certificates), func(i int) {
+		serials := make([]acme.Serial, 50)
+		atOnce(len(serials), func(i int) {
 			got, err := s.FinalizeOrder(t.Context(), By(a.ID), acme.Finalization{OrderID: o.ID},
 				func(context.Context, *acme.Order) (*acme.Certificate, error) {
 					issued.Add(1)
@@ -197,14 +197,19 @@ var finalizationTests = []storeTest{
 				t.Error(err)
 				return
 			}
-			certificates[i] = got.CertificateID
+			c, err := s.Certificate(t.Context(), By(a.ID), got.ID)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			serials[i] = c.Serial
 		})
 		if n := issued.Load(); n != 1 {
 			t.Errorf("issued %d times; want once", n)
 		}
-		for _, id := range certificates {
-			if id != certificates[0] || id.IsZero() {
-				t.Fatalf("certificates %s and %s; want one", id, certificates[0])
+		for _, serial := range serials {
+			if serial != serials[0] || serial == (acme.Serial{}) {
+				t.Fatalf("certificates %s and %s; want one", serial, serials[0])
 			}
 		}
 	}},

@@ -77,7 +77,7 @@ var proved = map[string]func(t *testing.T, s Store, by *acme.Proof) error{
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.Certificate(t.Context(), by, o.CertificateID)
+		_, err = s.Certificate(t.Context(), by, o.ID)
 		return err
 	},
 }

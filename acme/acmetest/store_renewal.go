@@ -39,7 +39,7 @@ func (r *renewer) issue(o *acme.Order, age, left time.Duration) acme.ID {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return valid.CertificateID
+	return valid.ID
 }
 
 // wantExempt checks that an order is made, and owes only the other limit.

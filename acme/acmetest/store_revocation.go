@@ -189,7 +189,7 @@ var reuseTests = []storeTest{
 func issued(t testing.TB, s Store) *acme.Certificate {
 	t.Helper()
 	o := finalized(t, s, NewIssuer(t, s), addAccount(t, s).ID)
-	c, err := s.Certificate(t.Context(), By(o.AccountID), o.CertificateID)
+	c, err := s.Certificate(t.Context(), By(o.AccountID), o.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func (a *Authority) Issue(ctx context.Context, o *acme.Order, request *x509.Cert
 		return nil, err
 	}
 	return &acme.Certificate{
-		ID: acme.NewID(), AccountID: o.AccountID, OrderID: o.ID,
+		ID: o.ID, AccountID: o.AccountID,
 		Serial: serialOf(certificate), IssuerID: a.id, DER: certificate.Raw,
 		NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter, IssuedAt: now,
 	}, nil

@@ -51,7 +51,7 @@ func BenchmarkIssuance(b *testing.B) {
 		if err := authenticate(); err != nil {
 			return err
 		}
-		_, err := store.Certificate(b.Context(), acmetest.By(account.ID), o.CertificateID)
+		_, err := store.Certificate(b.Context(), acmetest.By(account.ID), o.ID)
 		return err
 	}
 	issuance := func() error {

@@ -11,7 +11,7 @@ import (
 
 // selectCertificate reads what scanCertificate scans.
 const selectCertificate = `
-	SELECT id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at
+	SELECT id, account_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at
 	FROM certificates `
 
 // Certificate reads a certificate of an account. One round trip.
@@ -33,7 +33,7 @@ func scanCertificate(row pgx.Row, c *acme.Certificate) error {
 	var serial, issuer []byte
 	var revoked pgtype.Timestamptz
 	var reason pgtype.Int2
-	err := row.Scan((*[16]byte)(&c.ID), (*[16]byte)(&c.AccountID), (*[16]byte)(&c.OrderID), &serial, &issuer, &c.DER,
+	err := row.Scan((*[16]byte)(&c.ID), (*[16]byte)(&c.AccountID), &serial, &issuer, &c.DER,
 		&c.NotBefore, &c.NotAfter, &revoked, &reason, &c.IssuedAt)
 	if err != nil {
 		return err

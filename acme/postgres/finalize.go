@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,18 +31,17 @@ const lockOrder = `
 // order's change from the certificate.
 const completeOrder = `
 	WITH issued AS (
-		INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, issued_at, name_set)
-		SELECT $2::uuid, o.account_id, o.id, $3::bytea, $4::bytea, $5::bytea, $6::timestamptz, $7::timestamptz,
-			coalesce($8::timestamptz, now()), $9::bytea
+		INSERT INTO certificates (id, account_id, serial, issuer_id, der, not_before, not_after, issued_at, name_set)
+		SELECT o.id, o.account_id, $2::bytea, $3::bytea, $4::bytea, $5::timestamptz, $6::timestamptz,
+			coalesce($7::timestamptz, now()), $8::bytea
 		FROM orders o
-		WHERE o.id = $1 AND o.status = 'ready' AND EXISTS (SELECT FROM issuers WHERE id = $4)
+		WHERE o.id = $1 AND o.status = 'ready' AND EXISTS (SELECT FROM issuers WHERE id = $3)
 		RETURNING id)
-	UPDATE orders SET status = 'valid', certificate_id = issued.id
-	FROM issued WHERE orders.id = $1 AND orders.status = 'ready'`
+	UPDATE orders SET status = 'valid'
+	FROM issued WHERE orders.id = issued.id AND orders.status = 'ready'`
 
 // FinalizeOrder takes a ready order that has not expired to valid, with the
-// certificate that issue returns; its account and order, and its ID where it has
-// none, are set here. The order's row is locked from the check to the commit, so
+// certificate that issue returns; its account and ID are set here. The order's row is locked from the check to the commit, so
 // that of any number of callers one issues and the others return what it made. If
 // this process dies in between, the order is ready again at once, and what issue
 // signed was never given to anybody.
@@ -68,13 +66,12 @@ func (s *Store) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finali
 	if err != nil {
 		return nil, err
 	}
-	c.ID = cmp.Or(c.ID, acme.NewID())
-	c.AccountID, c.OrderID = by.Account, f.OrderID
+	c.ID, c.AccountID = f.OrderID, by.Account
 	if err := s.complete(ctx, conn, c, acme.NameSetOf(o.Identifiers)); err != nil {
 		return nil, s.metrics.count(what, storeError(what, err))
 	}
 	by.Redeemed = true
-	o.Status, o.CertificateID = acme.OrderValid, c.ID
+	o.Status = acme.OrderValid
 	return o, nil
 }
 
@@ -118,7 +115,7 @@ var errNothingCompleted = errors.New("the certificate's issuer is not registered
 func (s *Store) complete(ctx context.Context, conn *pgxpool.Conn, c *acme.Certificate, names acme.NameSet) error {
 	b := &pgx.Batch{}
 	var completed bool
-	b.Queue(completeOrder, uuidOf(c.OrderID), uuidOf(c.ID), c.Serial[:], c.IssuerID[:], c.DER,
+	b.Queue(completeOrder, uuidOf(c.ID), c.Serial[:], c.IssuerID[:], c.DER,
 		c.NotBefore, c.NotAfter, timeOf(c.IssuedAt), names[:]).Exec(changed(&completed))
 	b.Queue(`COMMIT`)
 	if err := s.roundTrip(ctx, conn, b); err != nil {

@@ -31,8 +31,8 @@ const oldest = `rpad(lpad(to_hex((extract(epoch FROM now() - $2::interval) * 100
 // rather than a join, as then no plan reads more of the table than the batch.
 //
 // A row is first taken to its end (expired, invalid), which clients can see, and
-// deleted by a later sweep. Certificates come last, as the orders that point to
-// them are mostly gone by then.
+// deleted by a later sweep. Certificates come after the orders, as theirs are mostly
+// gone by then.
 func sweeps() []sweep {
 	return []sweep{
 		{
@@ -78,16 +78,16 @@ func sweeps() []sweep {
 			arg: func(p acme.GarbagePolicy) (any, bool) { return p.Authorizations, p.Authorizations > 0 },
 		},
 		{
-			// The foreign key is looked at when the statement ends. Its orders are
-			// locked after it, by a statement that could only meet a finalization which
-			// finds its order valid and lets go.
+			// That no order is left without its certificate is looked at when the
+			// statement ends. The orders are locked after the certificates, by a statement
+			// that could only meet a finalization which finds its order valid and lets go.
 			name: "old certificates",
 			sql: `
 				WITH old AS MATERIALIZED (
 					SELECT ARRAY(
 						SELECT id FROM certificates WHERE not_after < now() - $2::interval
 						ORDER BY not_after LIMIT $1 FOR UPDATE SKIP LOCKED) AS ids),
-				ordered AS (DELETE FROM orders WHERE certificate_id = ANY ((SELECT ids FROM old)::uuid[]))
+				ordered AS (DELETE FROM orders WHERE id = ANY ((SELECT ids FROM old)::uuid[]))
 				DELETE FROM certificates WHERE id = ANY ((SELECT ids FROM old)::uuid[])`,
 			arg: func(p acme.GarbagePolicy) (any, bool) { return p.Certificates, p.Certificates > 0 },
 		},

@@ -99,18 +99,18 @@ func (d *dump) authorization(name, status string, age, left time.Duration) {
 // that has some time left.
 func (d *dump) certificate(name string, age, left time.Duration, ordered bool) {
 	d.t.Helper()
-	id, order := idAged(age), idAged(age)
+	id := idAged(age)
 	d.exec(`
-		INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, issued_at)
-		VALUES ($1, gen_random_uuid(), $2, substr(sha256($3::text::bytea), 1, 16), substr(sha256(''), 1, 16), $3::text::bytea,
-			now() - $4::interval, now() + $5::interval, now() - $4::interval)`, id, order, name, age, left)
+		INSERT INTO certificates (id, account_id, serial, issuer_id, der, not_before, not_after, issued_at)
+		VALUES ($1, gen_random_uuid(), substr(sha256($2::text::bytea), 1, 16), substr(sha256(''), 1, 16), $2::text::bytea,
+			now() - $3::interval, now() + $4::interval, now() - $3::interval)`, id, name, age, left)
 	if !ordered {
 		return
 	}
 	d.exec(`
-		INSERT INTO orders (id, account_id, status, identifiers, authorization_ids, profile, certificate_id, expires_at, created_at)
-		VALUES ($1, gen_random_uuid(), 'valid', '[]', ARRAY[gen_random_uuid()], $2, $3, now() - $4::interval, now() - $4::interval)`,
-		order, "of "+name, id, age)
+		INSERT INTO orders (id, account_id, status, identifiers, authorization_ids, profile, expires_at, created_at)
+		VALUES ($1, gen_random_uuid(), 'valid', '[]', ARRAY[gen_random_uuid()], $2, now() - $3::interval, now() - $3::interval)`,
+		id, "of "+name, age)
 }
 
 func (d *dump) nonce(left time.Duration) {

@@ -80,20 +80,21 @@ func TestTheDatabaseRefusesWhatMustNotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for sentence, statement := range map[string]string{
-		"a valid order becomes pending again":             `UPDATE orders SET status = 'pending', certificate_id = NULL WHERE status = 'valid'`,
-		"a pending order becomes valid":                   `UPDATE orders SET status = 'valid', certificate_id = (SELECT id FROM certificates) WHERE status = 'pending'`,
+		"a valid order becomes pending again":             `UPDATE orders SET status = 'pending' WHERE status = 'valid'`,
+		"a pending order becomes valid":                   `UPDATE orders SET status = 'valid' WHERE status = 'pending'`,
 		"a ready order becomes valid without certificate": `UPDATE orders SET status = 'valid' WHERE status = 'ready'`,
-		"a ready order becomes valid with no certificate": `UPDATE orders SET status = 'valid', certificate_id = gen_random_uuid() WHERE status = 'ready'`,
-		"an order that is not invalid has an error":       `UPDATE orders SET error = '{}' WHERE status = 'ready'`,
-		"a deactivated account becomes valid":             `UPDATE accounts SET status = 'valid' WHERE status = 'deactivated'`,
-		"an invalid authorization becomes valid":          `UPDATE authorizations SET status = 'valid' WHERE status = 'invalid'`,
-		"a valid authorization is queued":                 `UPDATE authorizations SET due_at = now(), challenge_type = 'dns-01' WHERE status = 'valid'`,
-		"a challenge that was not offered is attempted":   `UPDATE authorizations SET due_at = now(), challenge_type = 'http-01' WHERE status = 'pending'`,
-		"a certificate is changed":                        `UPDATE certificates SET der = 'x'`,
-		"a certificate is revoked without reason":         `UPDATE certificates SET revoked_at = now()`,
-		"a certificate that an order has is deleted":      `DELETE FROM certificates`,
-		"an order gets a second certificate": `INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
-	SELECT gen_random_uuid(), account_id, order_id, 'fedcba9876543210', issuer_id, der, not_before, not_after, NULL, NULL, now() FROM certificates`,
+		"an order is valid and has no certificate": `INSERT INTO orders (id, account_id, status, identifiers, authorization_ids, profile, expires_at, created_at)
+	SELECT gen_random_uuid(), account_id, 'valid', '[]', authorization_ids, '', now(), now() FROM orders WHERE status = 'valid'`,
+		"an order that is not invalid has an error":     `UPDATE orders SET error = '{}' WHERE status = 'ready'`,
+		"a deactivated account becomes valid":           `UPDATE accounts SET status = 'valid' WHERE status = 'deactivated'`,
+		"an invalid authorization becomes valid":        `UPDATE authorizations SET status = 'valid' WHERE status = 'invalid'`,
+		"a valid authorization is queued":               `UPDATE authorizations SET due_at = now(), challenge_type = 'dns-01' WHERE status = 'valid'`,
+		"a challenge that was not offered is attempted": `UPDATE authorizations SET due_at = now(), challenge_type = 'http-01' WHERE status = 'pending'`,
+		"a certificate is changed":                      `UPDATE certificates SET der = 'x'`,
+		"a certificate is revoked without reason":       `UPDATE certificates SET revoked_at = now()`,
+		"a certificate that an order has is deleted":    `DELETE FROM certificates`,
+		"an order gets a second certificate": `INSERT INTO certificates (id, account_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
+	SELECT id, account_id, 'fedcba9876543210', issuer_id, der, not_before, not_after, NULL, NULL, now() FROM certificates`,
 		"an order has a state that there is not":             `UPDATE orders SET status = 'processing' WHERE status = 'pending'`,
 		"an authorization has a state that there is not":     `UPDATE authorizations SET status = 'processing' WHERE status = 'pending'`,
 		"an account has a state that there is not":           `UPDATE accounts SET status = 'asleep' WHERE status = 'valid'`,
@@ -102,10 +103,10 @@ func TestTheDatabaseRefusesWhatMustNotBe(t *testing.T) {
 		"a pending authorization is attempted and not due":   `UPDATE authorizations SET challenge_type = 'dns-01' WHERE status = 'pending'`,
 		"an authorization that is not due is leased":         `UPDATE authorizations SET lease = gen_random_uuid() WHERE status = 'pending'`,
 		"a certificate is revoked for a reason there is not": `UPDATE certificates SET revoked_at = now(), revocation_reason = 7`,
-		"a certificate ends before it begins": `INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, issued_at)
-	SELECT gen_random_uuid(), account_id, gen_random_uuid(), 'fedcba9876543210', issuer_id, der, now(), now() - interval '1 s', now() FROM certificates`,
-		"a certificate has a short serial": `INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, issued_at)
-	SELECT gen_random_uuid(), account_id, gen_random_uuid(), 'fedcba', issuer_id, der, now(), now(), now() FROM certificates`,
+		"a certificate ends before it begins": `INSERT INTO certificates (id, account_id, serial, issuer_id, der, not_before, not_after, issued_at)
+	SELECT gen_random_uuid(), account_id, 'fedcba9876543210', issuer_id, der, now(), now() - interval '1 s', now() FROM certificates`,
+		"a certificate has a short serial": `INSERT INTO certificates (id, account_id, serial, issuer_id, der, not_before, not_after, issued_at)
+	SELECT gen_random_uuid(), account_id, 'fedcba', issuer_id, der, now(), now(), now() FROM certificates`,
 		"two accounts have one key":  `UPDATE accounts SET key_thumbprint = (SELECT key_thumbprint FROM accounts WHERE status = 'valid')`,
 		"a revocation is taken back": `UPDATE certificates SET revoked_at = now(), revocation_reason = 1; UPDATE certificates SET revoked_at = NULL, revocation_reason = NULL`,
 	} {
@@ -121,10 +122,10 @@ SET search_path = acme;
 INSERT INTO accounts (id, status, key_thumbprint, key, contact, terms_agreed, external_account_id, created_at)
 	SELECT gen_random_uuid(), s, sha256(s::bytea), '{}', '{}', true, NULL, now()
 	FROM unnest(ARRAY['valid', 'deactivated']) s;
-INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
-	VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), '0123456789abcdef', substr(sha256(''), 1, 16), '', now(), now(), NULL, NULL, now());
-INSERT INTO orders SELECT gen_random_uuid(), gen_random_uuid(), s, '[]', ARRAY[gen_random_uuid()], '', NULL, NULL, NULL,
-	CASE WHEN s = 'valid' THEN (SELECT id FROM certificates) END, NULL, now(), now()
+INSERT INTO certificates (id, account_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
+	VALUES (gen_random_uuid(), gen_random_uuid(), '0123456789abcdef', substr(sha256(''), 1, 16), '', now(), now(), NULL, NULL, now());
+INSERT INTO orders SELECT CASE WHEN s = 'valid' THEN (SELECT id FROM certificates) ELSE gen_random_uuid() END,
+	gen_random_uuid(), s, '[]', ARRAY[gen_random_uuid()], '', NULL, NULL, NULL, NULL, now(), now()
 	FROM unnest(ARRAY['pending', 'ready', 'valid', 'invalid']) s;
 INSERT INTO authorizations SELECT gen_random_uuid(), gen_random_uuid(), NULL, 'dns', 'a.test', false, s, '', '{dns-01}',
 	NULL, NULL, NULL, NULL, NULL, 0, now(), now()

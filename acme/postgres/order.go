@@ -15,21 +15,20 @@ import (
 
 // orderColumns is what scanOrder scans.
 const orderColumns = `o.id, o.account_id, o.status, o.identifiers, o.not_before, o.not_after, o.profile, o.replaces,
-	o.authorization_ids, o.certificate_id, o.error, o.expires_at, o.created_at`
+	o.authorization_ids, o.error, o.expires_at, o.created_at`
 
 // scanOrder reads a row that begins with orderColumns; more takes what follows.
 func scanOrder(row pgx.Row, o *acme.Order, more ...any) error {
 	var notBefore, notAfter pgtype.Timestamptz
 	var replaces pgtype.Text
 	var authorizations []pgtype.UUID
-	var certificate pgtype.UUID
 	err := row.Scan(append([]any{
 		(*[16]byte)(&o.ID), (*[16]byte)(&o.AccountID), (*string)(&o.Status), &o.Identifiers,
-		&notBefore, &notAfter, &o.Profile, &replaces, &authorizations, &certificate, &o.Error, &o.ExpiresAt, &o.CreatedAt,
+		&notBefore, &notAfter, &o.Profile, &replaces, &authorizations, &o.Error, &o.ExpiresAt, &o.CreatedAt,
 	},
 		more...)...)
 	o.NotBefore, o.NotAfter, o.Replaces = notBefore.Time, notAfter.Time, replaces.String
-	o.Authorizations, o.CertificateID = idsOf(authorizations), certificate.Bytes
+	o.Authorizations = idsOf(authorizations)
 	return err
 }
 

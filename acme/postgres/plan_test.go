@@ -47,11 +47,11 @@ SET search_path = acme;
 INSERT INTO accounts (id, status, key_thumbprint, key, contact, terms_agreed, external_account_id, created_at)
 	SELECT gen_random_uuid(), 'valid', sha256(n::text::bytea), '{}', '{}', true, NULL, now()
 	FROM generate_series(1, 20000) n;
-INSERT INTO certificates (id, account_id, order_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
-	SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), substr(sha256(n::text::bytea), 1, 16),
+INSERT INTO certificates (id, account_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at)
+	SELECT gen_random_uuid(), gen_random_uuid(), substr(sha256(n::text::bytea), 1, 16),
 	substr(sha256(''), 1, 16), '', now(), now(), NULL, NULL, now() FROM generate_series(1, 20000) n;
 INSERT INTO orders SELECT gen_random_uuid(), a.id, (ARRAY['pending', 'ready', 'invalid', 'invalid'])[1 + n % 4], '[]',
-	ARRAY[gen_random_uuid()], '', NULL, NULL, NULL, NULL, NULL, now(), now()
+	ARRAY[gen_random_uuid()], '', NULL, NULL, NULL, NULL, now(), now()
 	FROM (SELECT id, row_number() OVER () AS n FROM accounts) a, generate_series(1, 2);
 INSERT INTO authorizations SELECT gen_random_uuid(), o.account_id, o.id, 'dns', 'a.test', false, 'pending', '', '{dns-01}',
 	CASE WHEN n % 2 = 0 THEN 'dns-01' END, NULL, NULL, CASE WHEN n % 2 = 0 THEN now() + interval '1 hour' END, NULL, 0, now(), now()
@@ -141,7 +141,7 @@ func exercise(t *testing.T, s *postgres.Store) {
 			return acmetest.NewCertificate(issuer), nil
 		})
 	check(err)
-	_, err = s.Certificate(ctx, acmetest.By(a.ID), valid.CertificateID)
+	_, err = s.Certificate(ctx, acmetest.By(a.ID), valid.ID)
 	check(err)
 	_, err = s.Order(ctx, acmetest.By(a.ID), o.ID)
 	check(err)

@@ -281,8 +281,8 @@ func (s *Server) orderBody(r *request, o *acme.Order) orderJSON {
 	for i, id := range o.Authorizations {
 		body.Authorizations[i] = r.base.authorization(id)
 	}
-	if !o.CertificateID.IsZero() {
-		body.Certificate = r.base.certificate(o.CertificateID)
+	if o.Status == acme.OrderValid {
+		body.Certificate = r.base.certificate(o.ID)
 	}
 	return body
 }
