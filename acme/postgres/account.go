@@ -107,7 +107,7 @@ func (s *Store) DeactivateAccount(ctx context.Context, account acme.ID) (*acme.A
 	b.Queue(`
 		WITH unfinished AS MATERIALIZED (
 			SELECT id FROM orders
-			WHERE account_id = $1 AND status IN ('pending', 'ready')
+			WHERE `+unfinishedOf+` = $1
 				AND EXISTS (SELECT FROM accounts WHERE id = $1 AND status = 'deactivated')
 			ORDER BY id FOR UPDATE)
 		UPDATE orders SET status = 'invalid', error = $2

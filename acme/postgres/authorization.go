@@ -174,7 +174,7 @@ func (s *Store) ValidAuthorizations(ctx context.Context, account acme.ID, identi
 		FROM unnest($2::text[], $3::text[], $4::boolean[]) AS wanted (type, value, wildcard),
 		LATERAL (
 			SELECT * FROM authorizations
-			WHERE account_id = $1 AND status = 'valid' AND identifier_value = wanted.value AND identifier_type = wanted.type
+			WHERE CASE WHEN status = 'valid' THEN account_id END = $1 AND identifier_value = wanted.value AND identifier_type = wanted.type
 				AND wildcard = wanted.wildcard AND created_at >= $5 AND expires_at > $6
 			ORDER BY expires_at DESC LIMIT 1) a`,
 		uuidOf(account), types, values, wildcards, madeAfter, lastUntil).
@@ -196,7 +196,7 @@ func (s *Store) DeactivateAuthorization(ctx context.Context, account, authorizat
 	// The orders first: so does RecordValidation.
 	b.Queue(`
 		SELECT FROM orders
-		WHERE account_id = $2 AND status IN ('pending', 'ready') AND $1 = ANY (authorization_ids)
+		WHERE `+unfinishedOf+` = $2 AND $1 = ANY (authorization_ids)
 		ORDER BY id FOR UPDATE`, id, owner)
 	b.Queue(`
 		UPDATE authorizations SET status = 'deactivated', due_at = NULL, lease = NULL
@@ -204,7 +204,7 @@ func (s *Store) DeactivateAuthorization(ctx context.Context, account, authorizat
 		Exec(changed(&updated))
 	b.Queue(`
 		UPDATE orders SET status = 'invalid', error = $3
-		WHERE account_id = $2 AND status IN ('pending', 'ready') AND $1 = ANY (authorization_ids)
+		WHERE `+unfinishedOf+` = $2 AND $1 = ANY (authorization_ids)
 			AND EXISTS (SELECT FROM authorizations WHERE id = $1 AND status = 'deactivated')`,
 		id, owner, acme.Problemf(acme.Unauthorized, "an authorization of the order was deactivated"))
 	queueAuthorization(b, account, authorization, a, &found, &expired)

@@ -79,6 +79,10 @@ func sessionParameters(cc *pgx.ConnConfig, cfg Config) {
 		// a plan made while the table was empty might, and be kept.
 		"enable_seqscan": "off",
 
+		// Nor should a join: each row of the few on the one side looks up its own.
+		"enable_hashjoin":  "off",
+		"enable_mergejoin": "off",
+
 		// Every statement has one good plan, whatever its parameters: to weigh it
 		// against a new one at each call costs more than most calls do.
 		"plan_cache_mode": "force_generic_plan",

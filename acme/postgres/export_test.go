@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -25,4 +26,34 @@ func Traced(t *testing.T, cfg Config, tracer pgx.QueryTracer) *Store {
 		t.Fatal(err)
 	}
 	return &Store{pool: pool, metrics: m, timeouts: timeoutsOf(cfg.withDefaults())}
+}
+
+// Plan returns the plan that is kept of a statement in a session of the store, which is
+// the same for whatever parameters.
+func (s *Store) Plan(t *testing.T, sql string, parameters int) string {
+	t.Helper()
+	conn, err := s.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := conn.Conn().PgConn().Prepare(t.Context(), "planned", sql, nil); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	nulls := strings.Repeat(", NULL", parameters)
+	if parameters > 0 {
+		nulls = "(" + nulls[2:] + ")"
+	}
+	rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE planned"+nulls, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	if _, err := conn.Exec(t.Context(), "DEALLOCATE planned"); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(lines, "\n")
 }

@@ -48,15 +48,15 @@ func sweeps() []sweep {
 			name: "expired authorizations",
 			sql: `
 				UPDATE authorizations SET status = 'expired', due_at = NULL, lease = NULL WHERE id = ANY (ARRAY(
-					SELECT id FROM authorizations WHERE status = 'pending' AND expires_at <= now()
-					ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+					SELECT id FROM authorizations WHERE CASE WHEN status = 'pending' THEN expires_at END <= now()
+					ORDER BY CASE WHEN status = 'pending' THEN expires_at END LIMIT $1 FOR UPDATE SKIP LOCKED))`,
 		},
 		{
 			name: "expired orders",
 			sql: `
 				UPDATE orders SET status = 'invalid', error = $2::json WHERE id = ANY (ARRAY(
-					SELECT id FROM orders WHERE status IN ('pending', 'ready') AND expires_at <= now()
-					ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+					SELECT id FROM orders WHERE CASE WHEN status IN ('pending', 'ready') THEN expires_at END <= now()
+					ORDER BY CASE WHEN status IN ('pending', 'ready') THEN expires_at END LIMIT $1 FOR UPDATE SKIP LOCKED))`,
 			arg: func(acme.GarbagePolicy) (any, bool) { return acme.OrderExpired(), true },
 		},
 		{

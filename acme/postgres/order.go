@@ -46,6 +46,10 @@ func (s *Store) Order(ctx context.Context, by *acme.Proof, order acme.ID) (*acme
 	return o, nil
 }
 
+// unfinishedOf is the account of an order that is pending or ready, and null of any
+// other: what orders_unfinished_account is an index of.
+const unfinishedOf = `CASE WHEN status IN ('pending', 'ready') THEN account_id END`
+
 // UnfinishedOrders lists the pending and ready orders of an account by ID, those
 // after the given one. One round trip.
 func (s *Store) UnfinishedOrders(ctx context.Context, account, after acme.ID, limit int) ([]acme.ID, error) {
@@ -53,7 +57,7 @@ func (s *Store) UnfinishedOrders(ctx context.Context, account, after acme.ID, li
 	var ids []pgtype.UUID
 	b.Queue(`
 		SELECT id FROM orders
-		WHERE account_id = $1 AND status IN ('pending', 'ready') AND id > $2 AND expires_at > now()
+		WHERE `+unfinishedOf+` = $1 AND id > $2 AND expires_at > now()
 		ORDER BY id LIMIT $3`, uuidOf(account), pgtype.UUID{Bytes: after, Valid: true}, limit).
 		Query(func(rows pgx.Rows) (err error) {
 			ids, err = pgx.CollectRows(rows, pgx.RowTo[pgtype.UUID])
