@@ -80,6 +80,10 @@ bench-k6: ## Load of k6 against this server, six minutes, which must stay within
 	hack/postgres/ensure >/dev/null
 	go run ./test/load/bench k6 $(BENCH)
 
+bench-grow: ## This server on a database with ten million certificates, beside a new one; BENCH has flags, such as -rows 100000
+	hack/postgres/ensure >/dev/null
+	go run ./test/load/bench grow $(BENCH)
+
 ##@ Develop
 
 build: ## Compile the programs, static, into bin/

@@ -23,7 +23,8 @@ type options struct {
 	out              string
 }
 
-// run measures as the arguments say: all servers, or this one by k6. Progress goes to
+// run measures as the arguments say: all servers, this one by k6, or this one on a
+// database that has grown. Progress goes to
 // standard error.
 func run(ctx context.Context, args []string) error {
 	if _, err := os.Stat("go.mod"); err != nil {
@@ -31,6 +32,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if len(args) > 0 && args[0] == "k6" {
 		return runK6(ctx, args[1:])
+	}
+	if len(args) > 0 && args[0] == "grow" {
+		return runGrow(ctx, args[1:])
 	}
 	o := options{workers: []int{few, many}}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
