@@ -30,19 +30,19 @@ type Flood struct {
 // NewFlood returns a guard by the policy that l enforces.
 func NewFlood(l *Limiter) *Flood { return &Flood{limiter: l, young: map[string]*rate.Limiter{}} }
 
-// Admit reports whether a request from an address is served, and if not, when
-// another would be.
-func (f *Flood) Admit(client netip.Addr, now time.Time) (wait time.Duration, ok bool) {
-	limit := f.limiter.policy.Load().RequestsPerAddress
-	if limit.Off() {
-		return 0, true
+// Admit takes one request of an address, and returns 0; where the address has sent
+// too many, it returns when another would be taken. dry says that such a one is to
+// be served all the same, and only counted.
+func (f *Flood) Admit(client netip.Addr, now time.Time) (wait time.Duration, dry bool) {
+	p := f.limiter.policy.Load()
+	if p.RequestsPerAddress.Off() {
+		return 0, p.DryRun
 	}
-	reservation := f.of(addressSubject(client), limit).ReserveN(now, 1)
+	reservation := f.of(addressSubject(client), p.RequestsPerAddress).ReserveN(now, 1)
 	if wait = reservation.DelayFrom(now); wait > 0 {
 		reservation.CancelAt(now) // who is refused does not have to pay as well
-		return wait, false
 	}
-	return 0, true
+	return max(wait, 0), p.DryRun
 }
 
 // of returns the limiter of a subject.

@@ -92,23 +92,35 @@ func TestAClientWithAnIPv6NetworkIsOneSubject(t *testing.T) {
 
 func TestAFloodIsHeldBackAndOthersAreServed(t *testing.T) {
 	t.Parallel()
-	f := ratelimit.NewFlood(ratelimit.New(acme.RateLimitPolicy{RequestsPerAddress: acme.Limit{Count: 10, Period: time.Second}}))
+	for _, dry := range []bool{false, true} {
+		testFlood(t, acme.RateLimitPolicy{RequestsPerAddress: acme.Limit{Count: 10, Period: time.Second}, DryRun: dry})
+	}
+}
+
+// testFlood tests the guard of a policy of ten requests a second.
+func testFlood(t *testing.T, p acme.RateLimitPolicy) {
+	t.Helper()
+	f := ratelimit.NewFlood(ratelimit.New(p))
 	now, flooder := time.Now(), netip.MustParseAddr("192.0.2.1")
 	served := 0
 	for range 100 {
-		if _, ok := f.Admit(flooder, now); ok {
+		wait, dry := f.Admit(flooder, now)
+		if wait == 0 {
 			served++
+		}
+		if dry != p.DryRun {
+			t.Errorf("dry is %t where the policy says %t", dry, p.DryRun)
 		}
 	}
 	if served != 10 {
 		t.Errorf("served %d of a flood, want 10", served)
 	}
 	for i := range 200000 { // far more addresses than are remembered
-		if _, ok := f.Admit(netip.MustParseAddr(fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)), now); !ok {
+		if wait, _ := f.Admit(netip.MustParseAddr(fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)), now); wait > 0 {
 			t.Fatal("another address was held back")
 		}
 	}
-	if wait, ok := f.Admit(flooder, now.Add(time.Second)); !ok {
+	if wait, _ := f.Admit(flooder, now.Add(time.Second)); wait > 0 {
 		t.Errorf("held back for %v after a second", wait)
 	}
 }

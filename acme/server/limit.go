@@ -36,18 +36,26 @@ func clientOf(hr *http.Request) netip.Addr {
 var errFlood = errors.New("flood")
 
 // checkFlood refuses a request of an address that sends too many, before it costs
-// anything.
+// anything. It may be any request: a poll, or one that finalizes. So it is shed as
+// load is (503), which clients retry: of 429, some believe that the order is lost.
 func (s *Server) checkFlood(r *request) error {
 	if s.config.Flood == nil {
 		return nil
 	}
-	wait, ok := s.config.Flood.Admit(r.client, time.Now())
-	if ok {
+	wait, dry := s.config.Flood.Admit(r.client, time.Now())
+	switch {
+	case wait == 0:
+		return nil
+	case dry:
+		s.metrics.floods.WithLabelValues("dry run").Inc()
 		return nil
 	}
-	p := acme.Problemf(acme.RateLimited, "requestsPerAddress: too many requests from %s; come back in %s", r.client, roundUp(wait))
-	p.RetryAfter, p.Link = max(wait, time.Second), s.config.Meta.RateLimits
-	return fmt.Errorf("%w: %w", errFlood, p)
+	s.metrics.floods.WithLabelValues("refused").Inc()
+	return fmt.Errorf("%w: %w", errFlood, &acme.Problem{
+		Type: acme.ServerInternal, Status: http.StatusServiceUnavailable,
+		RetryAfter: max(wait, time.Second), Link: s.config.Meta.RateLimits,
+		Detail: fmt.Sprintf("requestsPerAddress: too many requests from %s; come back in %s", r.client, roundUp(wait)),
+	})
 }
 
 // countedRetry is when to come back for a limit that no time tells the end of.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -82,6 +81,13 @@ func wantLimited(t *testing.T, resp *acmetest.Response, words ...string) {
 	if resp.Status != http.StatusTooManyRequests || resp.Problem == nil || resp.Problem.Type != acme.RateLimited {
 		t.Fatalf("%d %s; want rateLimited", resp.Status, resp.Body)
 	}
+	wantExplained(t, resp, words...)
+}
+
+// wantExplained checks what a refusal tells: words, where more is to be read, and
+// when to come back.
+func wantExplained(t *testing.T, resp *acmetest.Response, words ...string) {
+	t.Helper()
 	for _, w := range words {
 		if !strings.Contains(resp.Problem.Detail, w) {
 			t.Errorf("detail %q does not name %s", resp.Problem.Detail, w)
@@ -193,33 +199,5 @@ func TestAnOrderForTheNamesOfACertificateIsARenewalOnceThatIsDue(t *testing.T) {
 			}
 			wantLimited(t, newOrder(t, c, nil, "a.example"), "ordersPerAccount")
 		})
-	}
-}
-
-func TestAFloodIsRefusedBeforeItIsRead(t *testing.T) {
-	t.Parallel()
-	s := startLimited(t, server.Config{}, acme.RateLimitPolicy{RequestsPerAddress: acme.Limit{Count: 20, Period: time.Hour}})
-	c := s.NewAccount(t)
-	var mu sync.Mutex
-	statuses := map[int]int{}
-	var all sync.WaitGroup
-	for range 50 {
-		all.Go(func() {
-			resp, err := c.Do(t.Context(), http.MethodPost, c.Directory.NewOrder, "application/jose+json", []byte("no JWS"))
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			statuses[resp.Status]++
-			if resp.Status == http.StatusTooManyRequests {
-				wantLimited(t, resp, "requestsPerAddress", "127.0.0.1")
-			}
-		})
-	}
-	all.Wait()
-	if n := statuses[http.StatusTooManyRequests]; n < 30 || n == 50 || n+statuses[http.StatusBadRequest] != 50 {
-		t.Errorf("statuses %v; want no more than 20 read", statuses)
 	}
 }

@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	floods   *prometheus.CounterVec
 }
 
 // newMetrics registers the metrics; inFlight returns how many requests are worked on.
@@ -26,8 +27,12 @@ func newMetrics(r prometheus.Registerer, inFlight func() float64) *metrics {
 			Help:    "Time from the first byte read to the last one written, by route.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}, []string{"route"}),
+		floods: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "acme_requests_limited_total",
+			Help: "Requests refused by the limit requestsPerAddress, and those that a dry run would have refused.",
+		}, []string{"outcome"}),
 	}
-	r.MustRegister(m.requests, m.duration, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	r.MustRegister(m.requests, m.duration, m.floods, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "acme_requests_in_flight", Help: "Requests that are worked on; beyond a bound, more are answered with 503.",
 	}, inFlight))
 	return m

@@ -149,8 +149,9 @@ type Limits interface {
 // FloodGuard holds back floods of requests from one address, before anything of
 // them is read (acme/ratelimit).
 type FloodGuard interface {
-	// Admit reports whether a request is served, and if not, when another would be.
-	Admit(client netip.Addr, now time.Time) (wait time.Duration, ok bool)
+	// Admit takes a request, and returns 0, or when another would be taken; dry says
+	// that it is to be served all the same.
+	Admit(client netip.Addr, now time.Time) (wait time.Duration, dry bool)
 }
 
 // Validator proves challenges (acme/validation).
