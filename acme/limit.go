@@ -89,9 +89,9 @@ type Spend struct {
 	Of      Limit
 	// Check only asks whether one could be taken: it is taken elsewhere.
 	Check bool
-	// Renewal is the names of an order that does not owe this where it renews a
-	// certificate of its account ([RenewalDue]); zero where every order does.
-	Renewal NameSet
+	// Renewal is what the order may be a renewal of, which does not owe this; zero
+	// where every order does.
+	Renewal Renewal
 	// DryRun reports what would be refused, and refuses nothing. What would be
 	// refused is not taken, as if it had been.
 	DryRun bool

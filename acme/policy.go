@@ -14,8 +14,8 @@ type RateLimitPolicy struct {
 	// DryRun counts and reports what would be refused, and refuses nothing.
 	DryRun bool `json:"dryRun,omitempty"`
 	// LimitRenewals takes away the exemption of renewals: orders that replace a
-	// certificate (RFC 9773 §5), or have exactly the identifiers of one that is due
-	// ([RenewalDue]).
+	// certificate which is due (RFC 9773 §5), or have exactly the identifiers of one
+	// that is ([RenewalDue]).
 	LimitRenewals bool `json:"limitRenewals,omitempty"`
 	// Limits replace the defaults, by name.
 	Limits map[LimitName]Limit `json:"limits,omitempty"`

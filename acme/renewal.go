@@ -71,8 +71,30 @@ func NameSetOf(identifiers []Identifier) NameSet {
 func (s NameSet) String() string { return hex.EncodeToString(s[:]) }
 
 // RenewalDue reports whether an order for exactly the names of a certificate, the
-// newest of its account for them, renews it: half of its life is over, or it was
-// revoked. Before that it is one certificate more, such as clients order in a loop.
+// newest of its account for them, renews it: half of its life is over. Before that
+// it is one certificate more, such as clients order in a loop. One that was revoked
+// is no exception, or a loop need only revoke what it has made.
 func RenewalDue(c *Certificate, now time.Time) bool {
-	return !c.RevokedAt.IsZero() || !now.Before(c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore)/2))
+	return !now.Before(c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore) / 2))
+}
+
+// Renewal is what makes an order the renewal of a certificate of its account, and
+// exempt from some limits for as long as the [RenewalLimit] is not used up.
+type Renewal struct {
+	// Names are those of the certificate.
+	Names NameSet
+	// Lifetime is that of the certificate which the order replaces, where that is
+	// due; 0 where the store is to look whether the newest one for Names is.
+	Lifetime time.Duration
+}
+
+// Renewals names what is spent by renewals. It is in no policy, as nothing is
+// refused by it: an order over it is no renewal, and owes what others do.
+const Renewals LimitName = "renewals"
+
+// RenewalLimit is how many orders are renewals, of an account and the names of a
+// certificate: 20 in half of its life, in which one is enough for a client that
+// works, and a loop, of whatever kind, comes to an end.
+func RenewalLimit(lifetime time.Duration) Limit {
+	return Limit{Count: 20, Period: max(lifetime/2, time.Second)}
 }

@@ -29,11 +29,12 @@ const pauseLapse = 90 * 24 * time.Hour
 func (m *Memory) spend(spends []acme.Spend, account acme.ID) ([]acme.Quota, error) {
 	now := time.Now()
 	spends = acme.SortSpends(spends)
-	before := make(map[memoryLimitKey]memoryLimit, len(spends))
+	before := make(map[memoryLimitKey]memoryLimit, len(spends)+1)
 	var quotas []acme.Quota
 	var refused *acme.LimitError
+	renewal := m.renew(spends, account, now, before)
 	for _, sp := range spends {
-		if c := m.newest[memoryNames{account, sp.Renewal}]; c != nil && acme.RenewalDue(c, now) {
+		if renewal && sp.Renewal != (acme.Renewal{}) {
 			continue
 		}
 		key := memoryLimitKey{sp.Limit, sp.Subject}
@@ -56,6 +57,28 @@ func (m *Memory) spend(spends []acme.Spend, account acme.ID) ([]acme.Quota, erro
 		}
 	}
 	return nil, refused
+}
+
+// renew takes a renewal, where the order that spends are for is one, and enters what
+// was before.
+func (m *Memory) renew(spends []acme.Spend, account acme.ID, now time.Time, before map[memoryLimitKey]memoryLimit) bool {
+	i := slices.IndexFunc(spends, func(sp acme.Spend) bool { return sp.Renewal != (acme.Renewal{}) })
+	if i < 0 {
+		return false
+	}
+	r := spends[i].Renewal
+	if r.Lifetime == 0 {
+		c := m.newest[memoryNames{account, r.Names}]
+		if c == nil || !acme.RenewalDue(c, now) {
+			return false
+		}
+		r.Lifetime = c.NotAfter.Sub(c.NotBefore)
+	}
+	key := memoryLimitKey{acme.Renewals, account.String() + "/" + r.Names.String()}
+	before[key] = m.limits[key]
+	kept, _, taken := ratelimit.Take(m.limits[key].tat, now, acme.RenewalLimit(r.Lifetime))
+	m.limits[key] = memoryLimit{tat: kept}
+	return taken
 }
 
 // take spends one unit of a limit, unless that is exceeded.

@@ -22,7 +22,9 @@ func (r *renewer) order(account acme.ID, names ...string) (*acme.Order, []acme.Q
 	r.t.Helper()
 	o, made := NewReadyOrder(account, names...)
 	spend := r.limit
-	spend.Renewal = acme.NameSetOf(o.Identifiers)
+	if spend.Renewal == (acme.Renewal{}) {
+		spend.Renewal.Names = acme.NameSetOf(o.Identifiers)
+	}
 	quotas, err := r.store.CreateOrder(r.t.Context(), By(account), o, made, []acme.Spend{spend, perHour(acme.CertificatesPerDomain, "test", 100)})
 	return o, quotas, err
 }
@@ -58,7 +60,7 @@ func (r *renewer) wantOwed(says string, account acme.ID, names ...string) {
 	if _, _, err := r.order(account, names...); err == nil {
 		r.t.Errorf("%s: it is exempt", says)
 	} else {
-		wantLimited(r.t, err, acme.OrdersPerAccount, time.Hour)
+		wantLimited(r.t, err, acme.OrdersPerAccount, r.limit.Of.Emission())
 	}
 }
 
@@ -76,12 +78,64 @@ var renewalTests = []storeTest{
 		r.wantOwed("more names", a.ID, "a.test", "b.test", "c.test")
 		r.wantOwed("another account", other.ID, "a.test", "b.test")
 		next := r.wantExempt("the same names", a.ID, "b.test", "a.test")
-		r.wantExempt("once more before it is issued", a.ID, "a.test", "b.test")
 		renewed := r.issue(next, time.Minute, time.Hour)
 		r.wantOwed("the certificate is new", a.ID, "a.test", "b.test")
 		if err := s.RevokeCertificate(t.Context(), renewed, 1); err != nil {
 			t.Fatal(err)
 		}
-		r.wantExempt("it was revoked", a.ID, "a.test", "b.test")
+		r.wantOwed("it was revoked", a.ID, "a.test", "b.test")
+	}},
+	{"an order that replaces a certificate which is due owes as little", func(t *testing.T, s Store) {
+		a := addAccount(t, s)
+		r := &renewer{t: t, store: s, issuer: NewIssuer(t, s), limit: perHour(acme.OrdersPerAccount, "x", 1)}
+		if _, _, err := r.order(a.ID, "a.test"); err != nil {
+			t.Fatal(err)
+		}
+		r.wantOwed("it replaces nothing", a.ID, "a.test")
+		r.limit.Renewal = acme.Renewal{Names: acme.NameSet{1}, Lifetime: time.Hour}
+		r.wantExempt("it does", a.ID, "a.test")
+	}},
+	{"no more than 20 orders renew a certificate in half of its life, and of those at once no more are exempt", func(t *testing.T, s Store) {
+		a, other := addAccount(t, s), addAccount(t, s)
+		r := &renewer{t: t, store: s, issuer: NewIssuer(t, s), limit: perHour(acme.OrdersPerAccount, "x", 5)}
+		first, _, err := r.order(a.ID, "a.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.issue(first, 50*time.Hour, 10*time.Hour)
+		taken, refused := crowd(t, 40, func() error {
+			_, _, err := r.order(a.ID, "a.test")
+			return err
+		})
+		if taken != 20+4 || refused != 16 {
+			t.Errorf("made %d, refused %d; want 20 renewals, the 4 that are left to any order, and 16", taken, refused)
+		}
+		r.limit.Renewal = acme.Renewal{Names: acme.NameSetOf(first.Identifiers), Lifetime: 60 * time.Hour}
+		r.wantOwed("it replaces the certificate", a.ID, "a.test")
+		r.wantExempt("another account's", other.ID, "a.test")
+		r.limit.Renewal.Names = acme.NameSet{1}
+		r.wantExempt("another certificate", a.ID, "a.test")
+	}},
+	{"a renewal that is refused by another limit is not counted", func(t *testing.T, s Store) {
+		a := addAccount(t, s)
+		r := &renewer{t: t, store: s, issuer: NewIssuer(t, s), limit: perHour(acme.OrdersPerAccount, "x", 1)}
+		r.limit.Renewal = acme.Renewal{Names: acme.NameSet{1}, Lifetime: time.Hour}
+		for range 2 { // by a look, and by the lock of those at once
+			taken, _ := crowd(t, 40, func() error {
+				o, made := NewReadyOrder(a.ID, "a.test")
+				_, err := s.CreateOrder(t.Context(), By(a.ID), o, made, []acme.Spend{r.limit, atOnceOf(a.ID, 10)})
+				return err
+			})
+			if taken > 10 {
+				t.Errorf("made %d; want at most 10 at once", taken)
+			}
+		}
+		for range 10 {
+			r.wantExempt("one of the ten that are left", a.ID, "a.test")
+		}
+		if _, _, err := r.order(a.ID, "a.test"); err != nil {
+			t.Errorf("what any order has: %v", err)
+		}
+		r.wantOwed("the renewals are used up", a.ID, "a.test")
 	}},
 }

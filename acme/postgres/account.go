@@ -46,7 +46,7 @@ func (s *Store) CreateAccount(ctx context.Context, a *acme.Account, spends []acm
 		contact = []string{}
 	}
 	b := &pgx.Batch{}
-	paid := s.queueSpends(b, spends, a.ID, `NOT EXISTS (SELECT FROM accounts WHERE key_thumbprint = $10)`, thumbprint[:])
+	paid := s.queueSpends(b, spends, a.ID, `NOT EXISTS (SELECT FROM accounts WHERE key_thumbprint = $11)`, thumbprint[:])
 	b.Queue(`
 		INSERT INTO accounts (id, status, key_thumbprint, key, contact, terms_agreed, external_account_id, created_at)
 		SELECT $1::uuid, $2::text, $3::bytea, $4::json, $5::text[], $6::boolean, $7::text, $8::timestamptz WHERE `+notRefused+`

@@ -35,7 +35,7 @@ type payment struct {
 // is not needed is given back by [payment.queueAbandon].
 //
 // wanted is a condition of SQL without which nothing is spent; its parameters
-// begin at $10. account is what orders are counted of, and renewals are looked for.
+// begin at $11. account is what orders are counted of, and renewals are looked for.
 //
 // Deadlocks are ruled out by one order for all: limits by name and subject, then
 // authorizations, then orders.
@@ -49,18 +49,22 @@ func (s *Store) queueSpends(b *pgx.Batch, spends []acme.Spend, account acme.ID, 
 	emissions, most := make([]int64, n), make([]int64, n)
 	checks, dry, exempt := make([]bool, n), make([]bool, n), make([]bool, n)
 	var renewal []byte // of the one order that all are for
+	var lifetime any
 	for i, sp := range p.spends {
 		names[i], subjects[i], most[i] = string(sp.Limit), sp.Subject, int64(sp.Of.Most())
 		checks[i], dry[i] = sp.Check, sp.DryRun
 		if !sp.Limit.Counted() {
 			emissions[i] = sp.Of.Emission().Microseconds()
 		}
-		if sp.Renewal != (acme.NameSet{}) {
-			exempt[i], renewal = true, p.spends[i].Renewal[:]
+		if sp.Renewal != (acme.Renewal{}) {
+			exempt[i], renewal = true, p.spends[i].Renewal.Names[:]
+		}
+		if sp.Renewal.Lifetime > 0 {
+			lifetime = sp.Renewal.Lifetime
 		}
 	}
-	b.Queue(`SELECT refused, wait, remaining, reset, exceeded FROM spend(`+wanted+`, $1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		append([]any{uuidOf(account), names, subjects, emissions, most, checks, dry, exempt, renewal}, args...)...).
+	b.Queue(`SELECT refused, wait, remaining, reset, exceeded FROM spend(`+wanted+`, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		append([]any{uuidOf(account), names, subjects, emissions, most, checks, dry, exempt, renewal, lifetime}, args...)...).
 		QueryRow(func(row pgx.Row) error { return s.scanSpends(row, p) })
 	return p
 }

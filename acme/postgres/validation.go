@@ -27,7 +27,7 @@ func (s *Store) StartValidation(ctx context.Context, by *acme.Proof, authorizati
 	var thumbprint []byte
 	var former [][]byte
 	paid := s.queueSpends(b, spends, account, `EXISTS (
-		SELECT FROM authorizations WHERE id = $10 AND account_id = $1 AND status = 'pending' AND $11 = ANY (challenge_types))`,
+		SELECT FROM authorizations WHERE id = $11 AND account_id = $1 AND status = 'pending' AND $12 = ANY (challenge_types))`,
 		uuidOf(authorization), string(t))
 	b.Queue(`
 		UPDATE authorizations a
@@ -181,7 +181,7 @@ func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, proble
 		id, lease, timeOf(v.Until), string(acme.PauseAfterConsecutiveFailures), acme.IdentifierSubject(v.AccountID, v.Identifier),
 	}
 	if problem != nil {
-		s.queueSpends(b, spends, v.AccountID, `EXISTS (SELECT FROM authorizations WHERE id = $10 AND lease = $11 AND status = 'pending')`,
+		s.queueSpends(b, spends, v.AccountID, `EXISTS (SELECT FROM authorizations WHERE id = $11 AND lease = $12 AND status = 'pending')`,
 			id, lease)
 		statement, args = recordInvalid, []any{id, lease, problem}
 	}

@@ -48,16 +48,14 @@ func (l *Limiter) Enforce(p acme.RateLimitPolicy) {
 func (l *Limiter) Enforced() acme.RateLimitPolicy { return l.policy.Load().RateLimitPolicy }
 
 // NewOrder returns what an order owes. A renewal owes none of what is counted per
-// order and name, unless the policy says so: that an order says which certificate
-// it replaces is known here; the store knows whether it has the names of one.
-func (l *Limiter) NewOrder(account acme.ID, identifiers []acme.Identifier, renewal bool) []acme.Spend {
+// order and name, unless the policy says so. Whether it is one is for the store to
+// say: an order that replaces no certificate which is due may have exactly the names
+// of one.
+func (l *Limiter) NewOrder(account acme.ID, identifiers []acme.Identifier, replaced acme.Renewal) []acme.Spend {
 	p := l.policy.Load()
 	spends := p.spend(nil, acme.ConcurrentOrdersPerAccount, account.String())
 	for _, id := range identifiers {
 		spends = p.failures(spends, account, id, true)
-	}
-	if renewal && !p.LimitRenewals {
-		return spends
 	}
 	owed, names := len(spends), acme.NameSetOf(identifiers)
 	spends = p.spend(spends, acme.OrdersPerAccount, account.String())
@@ -65,10 +63,14 @@ func (l *Limiter) NewOrder(account acme.ID, identifiers []acme.Identifier, renew
 	for _, domain := range registeredDomains(identifiers) {
 		spends = p.spend(spends, acme.CertificatesPerDomain, domain)
 	}
+	if p.LimitRenewals {
+		return spends
+	}
+	if replaced == (acme.Renewal{}) {
+		replaced.Names = names
+	}
 	for i := range spends[owed:] {
-		if !p.LimitRenewals {
-			spends[owed+i].Renewal = names
-		}
+		spends[owed+i].Renewal = replaced
 	}
 	return spends
 }

@@ -31,8 +31,8 @@ func TestAnOrderOwesByPolicyOverrideAndDefault(t *testing.T) {
 		},
 		Overrides: []acme.LimitOverride{{Limit: acme.CertificatesPerDomain, Subject: "big.example", Of: many}},
 	})
-	got := l.NewOrder(account, names("a.small.example", "b.small.example", "*.big.example"), false)
-	set := acme.NameSetOf(names("a.small.example", "b.small.example", "*.big.example"))
+	got := l.NewOrder(account, names("a.small.example", "b.small.example", "*.big.example"), acme.Renewal{})
+	set := acme.Renewal{Names: acme.NameSetOf(names("a.small.example", "b.small.example", "*.big.example"))}
 	want := []acme.Spend{
 		{Limit: acme.OrdersPerAccount, Subject: account.String(), Of: five, Renewal: set},
 		{Limit: acme.CertificatesPerDomain, Subject: "small.example", Of: five, Renewal: set},
@@ -41,13 +41,18 @@ func TestAnOrderOwesByPolicyOverrideAndDefault(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got := l.NewOrder(account, names("a.small.example"), true); len(got) != 0 {
-		t.Errorf("a renewal owes %v", got)
+	replaced := acme.Renewal{Names: acme.NameSet{1}, Lifetime: time.Hour}
+	want = []acme.Spend{
+		{Limit: acme.OrdersPerAccount, Subject: account.String(), Of: five, Renewal: replaced},
+		{Limit: acme.CertificatesPerDomain, Subject: "small.example", Of: five, Renewal: replaced},
+	}
+	if diff := cmp.Diff(want, l.NewOrder(account, names("a.small.example"), replaced)); diff != "" {
+		t.Errorf("a renewal owes (-want +got):\n%s", diff)
 	}
 	l.Enforce(acme.RateLimitPolicy{LimitRenewals: true})
-	for _, renewal := range []bool{false, true} {
-		if got := l.NewOrder(account, names("a.example"), renewal); len(got) != 3 || got[2].Renewal != (acme.NameSet{}) {
-			t.Errorf("where renewals are limited, renewal %t: owes %v", renewal, got)
+	for _, renewal := range []acme.Renewal{{}, replaced} {
+		if got := l.NewOrder(account, names("a.example"), renewal); len(got) != 3 || got[2].Renewal != (acme.Renewal{}) {
+			t.Errorf("where renewals are limited, renewal %v: owes %v", renewal, got)
 		}
 	}
 }
@@ -57,7 +62,7 @@ func TestEveryLimitHasADefaultThatIsUsedWherePoliciesAreSilent(t *testing.T) {
 	l := ratelimit.New(acme.RateLimitPolicy{})
 	owed := map[acme.LimitName]bool{}
 	for _, spends := range [][]acme.Spend{
-		l.NewOrder(acme.NewID(), names("a.example"), false), l.NewAccount(netip.MustParseAddr("192.0.2.1")),
+		l.NewOrder(acme.NewID(), names("a.example"), acme.Renewal{}), l.NewAccount(netip.MustParseAddr("192.0.2.1")),
 		l.KeyChange(acme.NewID()), l.ChallengeResponse(acme.NewID(), acme.HTTP01),
 	} {
 		for _, s := range spends {

@@ -17,10 +17,10 @@ import (
 // unlimited is a policy by which nothing is owed.
 type unlimited struct{}
 
-func (unlimited) NewOrder(acme.ID, []acme.Identifier, bool) []acme.Spend     { return nil }
-func (unlimited) NewAccount(netip.Addr) []acme.Spend                         { return nil }
-func (unlimited) KeyChange(acme.ID) []acme.Spend                             { return nil }
-func (unlimited) ChallengeResponse(acme.ID, acme.ChallengeType) []acme.Spend { return nil }
+func (unlimited) NewOrder(acme.ID, []acme.Identifier, acme.Renewal) []acme.Spend { return nil }
+func (unlimited) NewAccount(netip.Addr) []acme.Spend                             { return nil }
+func (unlimited) KeyChange(acme.ID) []acme.Spend                                 { return nil }
+func (unlimited) ChallengeResponse(acme.ID, acme.ChallengeType) []acme.Spend     { return nil }
 
 // clientOf returns the address that a request came from: that of the connection.
 // What a header says of it (X-Forwarded-For) is the client's own word.

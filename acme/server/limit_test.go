@@ -1,8 +1,6 @@
 package server_test
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/http"
@@ -151,53 +149,5 @@ func TestAResponseIsLimitedAndAPollIsNot(t *testing.T) {
 				t.Errorf("poll of %s: %d %s", url, resp.Status, resp.Body)
 			}
 		}
-	}
-}
-
-func TestARenewalIsExemptUnlessThePolicySaysSo(t *testing.T) {
-	t.Parallel()
-	for _, limited := range []bool{false, true} {
-		t.Run(fmt.Sprint("limited ", limited), func(t *testing.T) {
-			t.Parallel()
-			s := startLimited(t, server.Config{}, acme.RateLimitPolicy{LimitRenewals: limited, Limits: map[acme.LimitName]acme.Limit{
-				acme.OrdersPerAccount: {Count: 1, Period: time.Hour},
-			}})
-			c := s.NewAccount(t)
-			order := must(c.NewOrder(t.Context(), "a.example"))(t)
-			order = must(c.Finalize(t.Context(), order, acmetest.NewCSR(t, acmetest.NewKey(t), "a.example")))(t)
-			block, _ := pem.Decode(must(c.Post(t.Context(), order.Certificate, nil))(t).Body)
-			leaf := must(x509.ParseCertificate(block.Bytes))(t)
-			resp := newOrder(t, c, map[string]any{"replaces": acme.RenewalIDOf(leaf).String()}, "a.example")
-			if limited {
-				wantLimited(t, resp, "ordersPerAccount")
-			} else if resp.Status != http.StatusCreated {
-				t.Errorf("%d %s; want an order", resp.Status, resp.Body)
-			}
-		})
-	}
-}
-
-func TestAnOrderForTheNamesOfACertificateIsARenewalOnceThatIsDue(t *testing.T) {
-	t.Parallel()
-	for limited, want := range map[bool]int{false: http.StatusCreated, true: http.StatusTooManyRequests} {
-		t.Run(fmt.Sprintf("limited %t", limited), func(t *testing.T) {
-			t.Parallel()
-			s := startLimited(t, server.Config{}, acme.RateLimitPolicy{
-				Limits:        map[acme.LimitName]acme.Limit{acme.OrdersPerAccount: {Count: 1, Period: time.Hour}},
-				LimitRenewals: limited,
-			})
-			c := s.NewAccount(t)
-			order := must(c.NewOrder(t.Context(), "a.example", "b.example"))(t)
-			order = must(c.Finalize(t.Context(), order, acmetest.NewCSR(t, acmetest.NewKey(t), "a.example", "b.example")))(t)
-			wantLimited(t, newOrder(t, c, nil, "b.example", "a.example"), "ordersPerAccount") // as one in a loop
-			block, _ := pem.Decode(must(c.Post(t.Context(), order.Certificate, nil))(t).Body)
-			if resp := revoke(t, c, must(x509.ParseCertificate(block.Bytes))(t), 4); resp.Status != http.StatusOK {
-				t.Fatalf("%d %s", resp.Status, resp.Body)
-			}
-			if resp := newOrder(t, c, nil, "b.example", "a.example"); resp.Status != want {
-				t.Errorf("after it was revoked: %d %s; want %d", resp.Status, resp.Body, want)
-			}
-			wantLimited(t, newOrder(t, c, nil, "a.example"), "ordersPerAccount")
-		})
 	}
 }

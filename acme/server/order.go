@@ -44,10 +44,11 @@ func (s *Server) newOrder(r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkReplaces(r, order); err != nil {
+	replaced, err := s.checkReplaces(r, order)
+	if err != nil {
 		return nil, err
 	}
-	quotas, err := s.createOrder(r, order)
+	quotas, err := s.createOrder(r, order, replaced)
 	if err != nil {
 		return nil, err
 	}
@@ -144,12 +145,12 @@ func (s *Server) challengesFor(id acme.Identifier) []acme.ChallengeType {
 
 // createOrder stores an order with its authorizations: those that it may use
 // again, and new ones for the rest.
-func (s *Server) createOrder(r *request, o *acme.Order) ([]acme.Quota, error) {
+func (s *Server) createOrder(r *request, o *acme.Order, replaced acme.Renewal) ([]acme.Quota, error) {
 	reusable, err := s.reusable(r, o)
 	if err != nil {
 		return nil, err
 	}
-	spends := s.config.Limits.NewOrder(o.AccountID, o.Identifiers, o.Replaces != "")
+	spends := s.config.Limits.NewOrder(o.AccountID, o.Identifiers, replaced)
 	quotas, err := s.config.Store.CreateOrder(r.ctx, r.proof, o, s.authorize(o, reusable), spends)
 	var state *acme.StateError
 	if errors.As(err, &state) && state.Object == "authorization" {

@@ -37,17 +37,21 @@ func (s *Server) renewalInfo(r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What signed it is not what signs now: it was taken away, perhaps for being
-	// compromised, and its key signs no CRL any more, so that the last one ends.
-	replaced := cert.IssuerID != s.config.Issuer.ID()
 	start, end := renewalWindow(cert)
 	body := renewalInfoJSON{}
-	if replaced || !cert.RevokedAt.IsZero() {
+	if s.isOverdue(cert) {
 		start, end = overdue(s.config.Now())
 		body.ExplanationURL = s.config.Meta.Website
 	}
 	body.SuggestedWindow.Start, body.SuggestedWindow.End = formatTime(start), formatTime(end)
 	return &response{body: body, retryAfter: renewalInfoRetry}, nil
+}
+
+// isOverdue reports whether a certificate is to be renewed whatever its age: it was
+// revoked, or what signed it is not what signs now. That was taken away, perhaps for
+// being compromised, and its key signs no CRL any more, so that the last one ends.
+func (s *Server) isOverdue(c *acme.Certificate) bool {
+	return c.IssuerID != s.config.Issuer.ID() || !c.RevokedAt.IsZero()
 }
 
 // overdue returns a window that is over: renew now (RFC 9773 §4.2). Those that it
@@ -88,29 +92,43 @@ func (s *Server) certificateOf(ctx context.Context, id acme.RenewalID) (*acme.Ce
 // checkReplaces checks which certificate an order says it replaces (RFC 9773 §5).
 // Every refusal but that of one replaced already is malformed with the word
 // «replaces»: that is what clients know to try again without the field.
-func (s *Server) checkReplaces(r *request, o *acme.Order) error {
+func (s *Server) checkReplaces(r *request, o *acme.Order) (replaced acme.Renewal, err error) {
 	if o.Replaces == "" {
-		return nil
+		return replaced, nil
 	}
 	id, err := acme.ParseRenewalID(o.Replaces)
 	if err != nil {
-		return acme.Problemf(acme.Malformed, "replaces: %q: %s", acme.Excerpt(o.Replaces), err)
+		return replaced, acme.Problemf(acme.Malformed, "replaces: %q: %s", acme.Excerpt(o.Replaces), err)
 	}
 	cert, err := s.certificateOf(r.ctx, id)
 	switch {
 	case errors.Is(err, acme.ErrNotFound), err == nil && cert.AccountID != o.AccountID:
-		return acme.Problemf(acme.Malformed, "replaces: the account has no certificate %q", acme.Excerpt(o.Replaces))
+		return replaced, acme.Problemf(acme.Malformed, "replaces: the account has no certificate %q", acme.Excerpt(o.Replaces))
 	case err != nil:
-		return err
+		return replaced, err
 	}
 	parsed, err := x509.ParseCertificate(cert.DER)
 	if err != nil {
-		return err
+		return replaced, err
 	}
-	for _, name := range identifiersOf(parsed) {
-		if slices.Contains(o.Identifiers, name) {
-			return nil
-		}
+	names := identifiersOf(parsed)
+	if !slices.ContainsFunc(names, func(name acme.Identifier) bool { return slices.Contains(o.Identifiers, name) }) {
+		return replaced, acme.Problemf(acme.Malformed, "replaces: the certificate %q has none of the order's identifiers", acme.Excerpt(o.Replaces))
 	}
-	return acme.Problemf(acme.Malformed, "replaces: the certificate %q has none of the order's identifiers", acme.Excerpt(o.Replaces))
+	return s.renewalOf(o, cert, names), nil
+}
+
+// renewalOf returns what an order renews by replacing a certificate with names; the
+// zero value where it does not. A name that the certificate has not is an order like
+// others, and so is one before the time that is suggested to clients, or half of the
+// certificate's life.
+func (s *Server) renewalOf(o *acme.Order, c *acme.Certificate, names []acme.Identifier) acme.Renewal {
+	now := s.config.Now()
+	start, _ := renewalWindow(c)
+	due := s.isOverdue(c) || !now.Before(start) || acme.RenewalDue(c, now)
+	added := slices.ContainsFunc(o.Identifiers, func(name acme.Identifier) bool { return !slices.Contains(names, name) })
+	if !due || added {
+		return acme.Renewal{}
+	}
+	return acme.Renewal{Names: acme.NameSetOf(names), Lifetime: c.NotAfter.Sub(c.NotBefore)}
 }

@@ -139,8 +139,9 @@ type Nonces interface {
 // Limits tells what a request owes by the policy in force (acme/ratelimit). It
 // takes nothing: the store does.
 type Limits interface {
-	// NewOrder returns what an order owes; renewal says that it replaces a certificate.
-	NewOrder(account acme.ID, identifiers []acme.Identifier, renewal bool) []acme.Spend
+	// NewOrder returns what an order owes; replaced is the certificate that it renews
+	// by replacing it, zero where it does not.
+	NewOrder(account acme.ID, identifiers []acme.Identifier, replaced acme.Renewal) []acme.Spend
 	NewAccount(client netip.Addr) []acme.Spend
 	KeyChange(account acme.ID) []acme.Spend
 	ChallengeResponse(authorization acme.ID, t acme.ChallengeType) []acme.Spend

@@ -108,8 +108,8 @@ type AcmeRateLimitPolicySpec struct {
 	PauseAfterConsecutiveFailures int32 `json:"pauseAfterConsecutiveFailures,omitempty"`
 
 	// exemptRenewals lets renewals go free of ordersPerAccount, certificatesPerDomain
-	// and certificatesPerNameSet: orders that replace a certificate (RFC 9773 §5), or
-	// have exactly the names of one that has lived half of its life or was revoked.
+	// and certificatesPerNameSet: orders that replace one which is due (RFC 9773 §5), or
+	// have exactly the names of one that has lived half of its life.
 	// +optional
 	// +kubebuilder:default=true
 	ExemptRenewals *bool `json:"exemptRenewals,omitempty"`

@@ -276,15 +276,55 @@ CREATE TABLE limits (
 
 CREATE INDEX limits_due ON limits (due);
 
--- Whether an order for exactly some names renews the newest certificate of its
--- account for them: half of its life is over, or it was revoked.
+-- The row of limits that has the renewals of an account and the names of a certificate.
+CREATE FUNCTION renewals(account uuid, names bytea) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$ SELECT account::text || '/' || encode(names, 'hex') $$;
+
+-- The time in which one renewal becomes free again, of 20 in half of the life of a
+-- certificate, where an order renews one; null where it does not. lifetime is that of
+-- the certificate which the order replaces; where it is null, the newest one of the
+-- account for exactly its names must have had half of its life. Where the 20 are used
+-- up, it is no renewal either.
 -- +goose StatementBegin
-CREATE FUNCTION renews(account uuid, names bytea) RETURNS boolean
+CREATE FUNCTION renews(account uuid, names bytea, lifetime interval) RETURNS interval
 LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    life interval := lifetime;
+    unit interval;
 BEGIN
-    RETURN coalesce((
-        SELECT revoked_at IS NOT NULL OR now() >= not_before + (not_after - not_before) / 2
-        FROM certificates WHERE account_id = account AND name_set = names ORDER BY id DESC LIMIT 1), false);
+    IF life IS NULL THEN
+        SELECT c.not_after - c.not_before INTO life
+        FROM (SELECT not_before, not_after FROM certificates
+            WHERE account_id = account AND name_set = names ORDER BY id DESC LIMIT 1) c
+        WHERE now() >= c.not_before + (c.not_after - c.not_before) / 2;
+    END IF;
+    IF life IS NOT NULL THEN
+        unit := greatest(life / 2, interval '1 second') / 20;
+        IF EXISTS (SELECT FROM limits k
+            WHERE k.name = 'renewals' AND k.subject = renewals(account, names) AND k.tat > clock_timestamp() + 19 * unit)
+        THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    RETURN unit;
+END $$;
+-- +goose StatementEnd
+
+-- Takes one renewal, and reports whether there was one left. Its row is locked before
+-- those of all limits.
+-- +goose StatementBegin
+CREATE FUNCTION renew(account uuid, names bytea, unit interval) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    kept timestamptz := clock_timestamp() + unit;
+BEGIN
+    INSERT INTO limits AS k (name, subject, tat, due)
+    VALUES ('renewals', renewals(account, names), kept, date_trunc('hour', kept) + interval '1 hour')
+    ON CONFLICT (name, subject) DO UPDATE
+    SET tat = greatest(k.tat, clock_timestamp()) + unit,
+        due = date_trunc('hour', greatest(k.tat, clock_timestamp()) + unit) + interval '1 hour'
+    WHERE k.tat <= clock_timestamp() + 19 * unit;
+    RETURN FOUND;
 END $$;
 -- +goose StatementEnd
 
@@ -294,7 +334,7 @@ CREATE FUNCTION microseconds_until(t timestamptz) RETURNS bigint
 LANGUAGE sql VOLATILE AS $$ SELECT coalesce(ceil(extract(epoch FROM t - clock_timestamp()) * 1000000)::bigint, 0) $$;
 
 -- Spends one unit of each limit, or of none; where the order renews a certificate for
--- name_set, none of those that are exempt. refused is the place of the one that
+-- name_set (see renews), one of the renewals instead of those that are exempt. refused is the place of the one that
 -- was refused, or null, and wait the time until it would be taken. The statements
 -- of the transaction that follow are told by the settings acme.refused and
 -- acme.spent: to raise an error instead would let every client that is over a limit
@@ -302,7 +342,7 @@ LANGUAGE sql VOLATILE AS $$ SELECT coalesce(ceil(extract(epoch FROM t - clock_ti
 -- counts. The caller has sorted the limits.
 -- +goose StatementBegin
 CREATE FUNCTION spend(wanted boolean, account uuid, names text[], subjects text[], emissions bigint[], most bigint[],
-    checks boolean[], dry boolean[], exempt boolean[], name_set bytea,
+    checks boolean[], dry boolean[], exempt boolean[], name_set bytea, lifetime interval,
     OUT refused integer, OUT wait bigint, OUT remaining bigint[], OUT reset bigint[], OUT exceeded boolean[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -314,7 +354,8 @@ DECLARE
     turn    bigint; -- the key of an advisory lock
     held    boolean;
     told    text;
-    renewal boolean := name_set IS NOT NULL AND wanted AND renews(account, name_set);
+    unit    interval := CASE WHEN wanted AND name_set IS NOT NULL THEN renews(account, name_set, lifetime) END;
+    renewal boolean := unit IS NOT NULL;
 BEGIN
     IF NOT wanted THEN
         RETURN;
@@ -346,6 +387,9 @@ BEGIN
         RETURN;
     END IF;
 
+    IF renewal THEN -- unless others have taken the last one meanwhile
+        renewal := renew(account, name_set, unit);
+    END IF;
     FOR i IN 1 .. cardinality(names) LOOP
         taken := true;
         reset[i] := 0;
@@ -429,6 +473,9 @@ BEGIN
             WHERE k.name = names[i] AND k.subject = subjects[i];
         END IF;
     END LOOP;
+    IF renewal THEN
+        UPDATE limits k SET tat = k.tat - unit WHERE k.name = 'renewals' AND k.subject = renewals(account, name_set);
+    END IF;
     told := set_config('acme.refused', 'yes', true);
 END $$;
 -- +goose StatementEnd
