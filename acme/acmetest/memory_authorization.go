@@ -44,20 +44,24 @@ func (a *memoryAuthorization) stateError() error {
 	return &acme.StateError{Object: "authorization", ID: a.ID, State: state}
 }
 
-// CreateAuthorization adds a pre-authorization of a valid account.
-func (m *Memory) CreateAuthorization(ctx context.Context, a *acme.Authorization) error {
+// CreateAuthorization adds a pre-authorization of a valid account, paid for by spends.
+func (m *Memory) CreateAuthorization(ctx context.Context, a *acme.Authorization, spends []acme.Spend) ([]acme.Quota, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, err := m.validAccount(a.AccountID); err != nil {
-		return err
+		return nil, err
+	}
+	quotas, err := m.spend(spends, a.AccountID)
+	if err != nil {
+		return nil, err
 	}
 	kept := &memoryAuthorization{Authorization: *cloneAuthorization(a)}
 	kept.OrderID, kept.ExpiresAt, kept.CreatedAt = acme.ID{}, stored(a.ExpiresAt), stored(a.CreatedAt)
 	m.authorizations[a.ID] = kept
-	return nil
+	return quotas, nil
 }
 
 // ValidAuthorizations returns valid authorizations of an account: for each of the

@@ -248,6 +248,31 @@ var limitTests = []storeTest{
 		})
 		wantLeft(t, s, addAccount(t, s).ID, limit, 49)
 	}},
+	{"a pre-authorization is spent for where it is made, and refused where that is", func(t *testing.T, s Store) {
+		a, gone := addAccount(t, s), addAccount(t, s)
+		limit := perHour(acme.OrdersPerAccount, "x", 5)
+		authorize := func(account acme.ID) (acme.ID, error) {
+			_, made := NewOrder(account, "a.test")
+			_, err := s.CreateAuthorization(t.Context(), made[0], []acme.Spend{limit})
+			return made[0].ID, err
+		}
+		if _, err := s.DeactivateAccount(t.Context(), gone.ID); err != nil {
+			t.Fatal(err)
+		}
+		_, err := authorize(gone.ID)
+		wantState(t, err, "account", "deactivated")
+		taken, refused := crowd(t, 20, func() error {
+			_, err := authorize(a.ID)
+			return err
+		})
+		if taken != 5 || refused != 15 {
+			t.Errorf("made %d, refused %d; want 5 and 15", taken, refused)
+		}
+		id, err := authorize(a.ID)
+		wantLimited(t, err, acme.OrdersPerAccount, 12*time.Minute)
+		_, err = s.Authorization(t.Context(), By(a.ID), id)
+		wantError(t, err, acme.ErrNotFound)
+	}},
 	{"a change of key is spent for where it is made", func(t *testing.T, s Store) {
 		a, other := addAccount(t, s), addAccount(t, s)
 		limit := perHour(acme.KeyChangesPerAccount, a.ID.String(), 2)

@@ -138,14 +138,15 @@ var reuseTests = []storeTest{
 		a := addAccount(t, s)
 		_, made := NewOrder(a.ID, "a.example")
 		made[0].OrderID = acme.ID{}
-		if err := s.CreateAuthorization(t.Context(), made[0]); err != nil {
+		if _, err := s.CreateAuthorization(t.Context(), made[0], nil); err != nil {
 			t.Fatal(err)
 		}
 		if found := mustAuthorization(t, s, a.ID, made[0].ID); !found.OrderID.IsZero() || found.Status != acme.AuthorizationPending {
 			t.Errorf("found %+v", found)
 		}
 		made[0].ID, made[0].AccountID = acme.NewID(), acme.NewID()
-		wantError(t, s.CreateAuthorization(t.Context(), made[0]), acme.ErrNotFound)
+		_, err := s.CreateAuthorization(t.Context(), made[0], nil)
+		wantError(t, err, acme.ErrNotFound)
 	}},
 	{"unfinished orders are listed by ID, a page at a time", func(t *testing.T, s Store) {
 		a := addAccount(t, s)

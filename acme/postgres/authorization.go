@@ -130,10 +130,12 @@ func collectAuthorizations(into *[]*acme.Authorization) func(pgx.Rows) error {
 }
 
 // CreateAuthorization adds a pre-authorization of a valid account (RFC 8555
-// §7.4.1). One round trip; the commit waits for the disk.
-func (s *Store) CreateAuthorization(ctx context.Context, a *acme.Authorization) error {
+// §7.4.1), paid for by spends, or not at all. One round trip; the commit waits for
+// the disk.
+func (s *Store) CreateAuthorization(ctx context.Context, a *acme.Authorization, spends []acme.Spend) ([]acme.Quota, error) {
 	c := columnsOf([]*acme.Authorization{a})
 	b := &pgx.Batch{}
+	paid := s.queueSpends(b, spends, a.AccountID, `true`)
 	var created bool
 	var account pgtype.Text
 	b.Queue(`
@@ -141,21 +143,21 @@ func (s *Store) CreateAuthorization(ctx context.Context, a *acme.Authorization) 
 			token, challenge_types, expires_at, created_at)
 		SELECT $1::uuid, $2::uuid, $3::text, $4::text, $5::boolean, $6::text, $7::text, string_to_array($8::text, ','),
 			$9::timestamptz, $10::timestamptz
-		WHERE EXISTS (SELECT FROM accounts WHERE id = $2 AND status = 'valid')`,
+		WHERE `+notRefused+` AND EXISTS (SELECT FROM accounts WHERE id = $2 AND status = 'valid')`,
 		c.ids[0], uuidOf(a.AccountID), c.types[0], c.values[0], c.wildcards[0], c.statuses[0], c.tokens[0], c.offered[0],
 		c.expiresAt[0], c.createdAt[0]).Exec(changed(&created))
 	b.Queue(`SELECT (SELECT status FROM accounts WHERE id = $1)`, uuidOf(a.AccountID)).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&account) })
-	if err := s.send(ctx, "create authorization", b); err != nil {
-		return err
-	}
-	switch {
+	paid.queueAbandon(b, `EXISTS (SELECT FROM authorizations WHERE id = $1)`, c.ids[0])
+	switch err := paid.settle(s.send(ctx, "create authorization", b)); {
+	case err != nil:
+		return nil, err
 	case created:
-		return nil
+		return paid.quotas, nil
 	case !account.Valid:
-		return notFound("account", a.AccountID)
+		return nil, notFound("account", a.AccountID)
 	default:
-		return &acme.StateError{Object: "account", ID: a.AccountID, State: account.String}
+		return nil, &acme.StateError{Object: "account", ID: a.AccountID, State: account.String}
 	}
 }
 

@@ -75,6 +75,13 @@ func (l *Limiter) NewOrder(account acme.ID, identifiers []acme.Identifier, repla
 	return spends
 }
 
+// NewAuthorization returns what a pre-authorization owes (RFC 8555 §7.4.1): it is one
+// order's part, which may be made without an order.
+func (l *Limiter) NewAuthorization(account acme.ID, identifier acme.Identifier) []acme.Spend {
+	p := l.policy.Load()
+	return p.spend(p.failures(nil, account, identifier, true), acme.OrdersPerAccount, account.String())
+}
+
 // FailedValidation returns what a validation that failed takes. It is never refused:
 // the next order for the identifier is.
 func (l *Limiter) FailedValidation(account acme.ID, identifier acme.Identifier) []acme.Spend {

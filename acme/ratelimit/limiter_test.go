@@ -57,6 +57,21 @@ func TestAnOrderOwesByPolicyOverrideAndDefault(t *testing.T) {
 	}
 }
 
+func TestAPreAuthorizationOwesAnOrderAndTheChecksOfItsName(t *testing.T) {
+	t.Parallel()
+	account, id := acme.NewID(), names("a.example")[0]
+	l := ratelimit.New(acme.RateLimitPolicy{PauseAfterConsecutiveFailures: 3})
+	subject := acme.IdentifierSubject(account, id)
+	want := []acme.Spend{
+		{Limit: acme.FailedValidationsPerIdentifier, Subject: subject, Of: acme.Limits[acme.FailedValidationsPerIdentifier].Default, Check: true},
+		{Limit: acme.PauseAfterConsecutiveFailures, Subject: subject, Of: acme.Limit{Count: 3}, Check: true},
+		{Limit: acme.OrdersPerAccount, Subject: account.String(), Of: acme.Limits[acme.OrdersPerAccount].Default},
+	}
+	if diff := cmp.Diff(want, l.NewAuthorization(account, id)); diff != "" {
+		t.Errorf("owed (-want +got):\n%s", diff)
+	}
+}
+
 func TestEveryLimitHasADefaultThatIsUsedWherePoliciesAreSilent(t *testing.T) {
 	t.Parallel()
 	l := ratelimit.New(acme.RateLimitPolicy{})

@@ -18,6 +18,7 @@ import (
 type unlimited struct{}
 
 func (unlimited) NewOrder(acme.ID, []acme.Identifier, acme.Renewal) []acme.Spend { return nil }
+func (unlimited) NewAuthorization(acme.ID, acme.Identifier) []acme.Spend         { return nil }
 func (unlimited) NewAccount(netip.Addr) []acme.Spend                             { return nil }
 func (unlimited) KeyChange(acme.ID) []acme.Spend                                 { return nil }
 func (unlimited) ChallengeResponse(acme.ID, acme.ChallengeType) []acme.Spend     { return nil }
@@ -58,8 +59,12 @@ func (s *Server) checkFlood(r *request) error {
 	})
 }
 
-// countedRetry is when to come back for a limit that no time tells the end of.
-const countedRetry = time.Minute
+// When to come back for a limit that no time tells the end of: when an order may
+// have ended, and when the operator of this server may have done something.
+const (
+	countedRetry = time.Minute
+	pausedRetry  = time.Hour
+)
 
 // limitProblem returns what a client is told of a limit: which, whose, and when to
 // come back.
@@ -67,6 +72,7 @@ func (s *Server) limitProblem(e *acme.LimitError) *acme.Problem {
 	p := &acme.Problem{Type: acme.RateLimited, RetryAfter: e.RetryAfter, Link: s.config.Meta.RateLimits}
 	switch {
 	case e.Limit == acme.PauseAfterConsecutiveFailures:
+		p.RetryAfter = pausedRetry
 		p.Detail = fmt.Sprintf("%s: %d validations failed in a row for %s; orders for it are paused until the operator of this server unpauses it",
 			e.Limit, e.Of.Count, e.Subject)
 	case e.Limit.Counted():

@@ -35,7 +35,7 @@ func (s *Server) newAuthz(r *request) (*response, error) {
 	}
 	now := s.config.Now()
 	a := s.newAuthorization(id, &acme.Order{AccountID: r.account.ID, ExpiresAt: now.Add(s.config.OrderLifetime), CreatedAt: now})
-	err = s.config.Store.CreateAuthorization(r.ctx, a)
+	quotas, err := s.config.Store.CreateAuthorization(r.ctx, a, s.config.Limits.NewAuthorization(a.AccountID, id))
 	var state *acme.StateError
 	switch {
 	case errors.As(err, &state):
@@ -44,6 +44,6 @@ func (s *Server) newAuthz(r *request) (*response, error) {
 		return nil, err
 	}
 	resp := s.authorizationResponse(r, a)
-	resp.status, resp.location = http.StatusCreated, r.base.authorization(a.ID)
+	resp.status, resp.location, resp.quotas = http.StatusCreated, r.base.authorization(a.ID), quotas
 	return resp, nil
 }

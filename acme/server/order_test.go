@@ -11,6 +11,7 @@ import (
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	"github.com/acme-ca/acme-ca-operator/acme/ratelimit"
 	"github.com/acme-ca/acme-ca-operator/acme/server"
 )
 
@@ -112,13 +113,18 @@ type proof struct {
 	store   acmetest.Store
 	problem *acme.Problem
 	pending bool // it never comes to a result
+	limits  *ratelimit.Limiter
 }
 
 func (p *proof) Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
 	if p.pending {
 		return acme.Challenge{}, false
 	}
-	c, err := p.store.RecordValidation(ctx, v, p.problem, nil)
+	var spends []acme.Spend
+	if p.limits != nil && p.problem != nil {
+		spends = p.limits.FailedValidation(v.AccountID, v.Identifier)
+	}
+	c, err := p.store.RecordValidation(ctx, v, p.problem, spends)
 	return c, err == nil
 }
 

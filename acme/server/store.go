@@ -88,7 +88,7 @@ type OrderStore interface {
 // validations (RFC 8555 §7.5).
 type AuthorizationStore interface {
 	// CreateAuthorization adds a pre-authorization of a valid account (RFC 8555 §7.4.1).
-	CreateAuthorization(ctx context.Context, a *acme.Authorization) error
+	CreateAuthorization(ctx context.Context, a *acme.Authorization, spends []acme.Spend) ([]acme.Quota, error)
 	// ValidAuthorizations returns the valid authorizations of an account for the
 	// identifiers that were made after a time and last until another: at most one
 	// for each, the one that lasts longest.
@@ -142,6 +142,8 @@ type Limits interface {
 	// NewOrder returns what an order owes; replaced is the certificate that it renews
 	// by replacing it, zero where it does not.
 	NewOrder(account acme.ID, identifiers []acme.Identifier, replaced acme.Renewal) []acme.Spend
+	// NewAuthorization returns what a pre-authorization owes.
+	NewAuthorization(account acme.ID, identifier acme.Identifier) []acme.Spend
 	NewAccount(client netip.Addr) []acme.Spend
 	KeyChange(account acme.ID) []acme.Spend
 	ChallengeResponse(authorization acme.ID, t acme.ChallengeType) []acme.Spend
