@@ -46,7 +46,9 @@ func poolConfig(cfg Config) (*pgxpool.Config, error) {
 	pc.MaxConns = cfg.MaxConnections
 	pc.MaxConnLifetimeJitter = pc.MaxConnLifetime / 10
 	pc.PingTimeout = cfg.StatementTimeout
-	sessionParameters(pc.ConnConfig, cfg)
+	if err := sessionParameters(pc.ConnConfig, cfg); err != nil {
+		return nil, err
+	}
 	// After a fail-over, do not keep talking to the one that is no longer primary.
 	if pc.ConnConfig.ValidateConnect == nil {
 		pc.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
@@ -63,13 +65,18 @@ func poolConfig(cfg Config) (*pgxpool.Config, error) {
 	return pc, nil
 }
 
-// sessionParameters sets what each session begins with.
-func sessionParameters(cc *pgx.ConnConfig, cfg Config) {
+// sessionParameters sets what each session begins with, whatever the role or the
+// database has as its own defaults.
+func sessionParameters(cc *pgx.ConnConfig, cfg Config) error {
 	cc.ConnectTimeout = cmp.Or(cc.ConnectTimeout, connectTimeout)
 	timeout := strconv.FormatInt(cfg.StatementTimeout.Milliseconds(), 10)
 	maps.Copy(cc.RuntimeParams, map[string]string{
 		"search_path":       pgx.Identifier{cfg.Schema}.Sanitize(),
 		"statement_timeout": timeout,
+
+		// Who waited for a lock goes on from what the one before has left: all
+		// statements here are made for that. By another level they would fail instead.
+		"default_transaction_isolation": "read committed",
 
 		// A server that stops between the two halves of FinalizeOrder, or whose node
 		// is gone without a word, must not keep the order locked.
@@ -93,6 +100,22 @@ func sessionParameters(cc *pgx.ConnConfig, cfg Config) {
 	if cc.RuntimeParams["application_name"] == "" {
 		cc.RuntimeParams["application_name"] = "acmeserver"
 	}
+	return durable(cc.RuntimeParams)
+}
+
+// durable has commits wait for the disk, but those that say they need not (see
+// unhurried): no certificate leaves whose row a crash could forget. The URL may ask
+// for more or less of standbys, such as remote_apply or local.
+func durable(parameters map[string]string) error {
+	const name = "synchronous_commit"
+	switch parameters[name] {
+	case "":
+		parameters[name] = "on"
+	case "off", "false", "no", "0":
+		return fmt.Errorf("database URL: %s=%s: what was answered would be forgotten in a crash; want on, remote_apply, remote_write or local",
+			name, parameters[name])
+	}
+	return nil
 }
 
 // secure makes every host of the configuration one whose certificate is

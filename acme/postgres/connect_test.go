@@ -18,6 +18,7 @@ func TestABrokenURLSaysWhatIsWrongAndNotThePassword(t *testing.T) {
 		{"postgresql://u:" + password + "@host/db?sslrootcert=/does/not/exist&sslmode=verify-full", "CA file"},
 		{"postgresql://u:" + password + "%zz@host/db", "percent-encoded"},
 		{"u:" + password + "@host/db", "postgresql://"},
+		{"postgresql://u:" + password + "@host/db?synchronous_commit=off", "synchronous_commit=off"},
 		{"host=h user=u password=" + password + " " + password, "postgresql://"},
 		{"host=h password='" + password, "postgresql://"},
 	} {

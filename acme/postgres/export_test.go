@@ -57,3 +57,14 @@ func (s *Store) Plan(t *testing.T, sql string, parameters int) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// SessionOf returns what a session of a store begins with.
+func SessionOf(t *testing.T, s *Store) (isolation, commit string) {
+	t.Helper()
+	err := s.pool.QueryRow(t.Context(), `SELECT current_setting('transaction_isolation'), current_setting('synchronous_commit')`).
+		Scan(&isolation, &commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return isolation, commit
+}
