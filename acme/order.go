@@ -38,10 +38,17 @@ type Order struct {
 	CreatedAt time.Time
 }
 
+// OrderUnproved is what a ready order is said to be that a server made which trusted
+// the account, where control has to be proved by now.
+const OrderUnproved = "unproved"
+
 // Finalization names the order to finalize and the key to be certified.
 type Finalization struct {
 	OrderID ID
 	Key     Thumbprint
+	// Proved asks for a proof of control: an order that was ready from the start,
+	// without using authorizations again, is [OrderUnproved].
+	Proved bool
 }
 
 // IssueFunc makes the certificate of an order. It must not keep the order, and

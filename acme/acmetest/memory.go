@@ -46,6 +46,7 @@ type Memory struct {
 // memoryOrder is an order with its row lock.
 type memoryOrder struct {
 	acme.Order
+	trusted    bool
 	finalizing sync.Mutex // taken before Memory.mu
 }
 

@@ -66,8 +66,8 @@ func (m *Memory) CreateAuthorization(ctx context.Context, a *acme.Authorization,
 
 // ValidAuthorizations returns valid authorizations of an account: for each of the
 // identifiers the one that lasts longest, of those made after a time that last
-// until another.
-func (m *Memory) ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time) ([]*acme.Authorization, error) {
+// until another; where proved is true, of those alone of which control was proved.
+func (m *Memory) ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time, proved bool) ([]*acme.Authorization, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (m *Memory) ValidAuthorizations(ctx context.Context, account acme.ID, ident
 		var best *memoryAuthorization
 		for _, a := range m.authorizations {
 			fits := a.AccountID == account && a.Status == acme.AuthorizationValid && a.Named() == id &&
-				!a.CreatedAt.Before(madeAfter) && a.ExpiresAt.After(lastUntil)
+				!a.CreatedAt.Before(madeAfter) && a.ExpiresAt.After(lastUntil) && (a.Proved() != nil || !proved)
 			if fits && (best == nil || a.ExpiresAt.After(best.ExpiresAt)) {
 				best = a
 			}

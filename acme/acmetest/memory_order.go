@@ -58,11 +58,13 @@ func (m *Memory) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order,
 	if _, err := m.validAccount(o.AccountID); err != nil {
 		return nil, err
 	}
+	trusted := o.Status == acme.OrderReady
 	for _, id := range o.Authorizations {
 		made := slices.ContainsFunc(authorizations, func(a *acme.Authorization) bool { return a.ID == id })
 		if !made && !m.usable(o.AccountID, id) {
 			return nil, &acme.StateError{Object: "authorization", ID: id, State: "not valid"}
 		}
+		trusted = trusted && made
 	}
 	if o.Replaces != "" && m.replaced(o.Replaces) {
 		return nil, &acme.StateError{Object: "certificate", State: "replaced"}
@@ -74,7 +76,7 @@ func (m *Memory) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order,
 	if err != nil {
 		return nil, err
 	}
-	m.orders[o.ID] = &memoryOrder{Order: *keptOrder(o)}
+	m.orders[o.ID] = &memoryOrder{Order: *keptOrder(o), trusted: trusted}
 	for _, a := range authorizations {
 		kept := &memoryAuthorization{Authorization: *cloneAuthorization(a)}
 		kept.AccountID, kept.OrderID = o.AccountID, o.ID
@@ -118,7 +120,7 @@ func (m *Memory) UnfinishedOrders(ctx context.Context, account, after acme.ID, l
 // usable reports whether an order may use an authorization again.
 func (m *Memory) usable(account, id acme.ID) bool {
 	a, found := m.authorizations[id]
-	return found && a.AccountID == account && a.Status == acme.AuthorizationValid && a.ExpiresAt.After(time.Now())
+	return found && a.AccountID == account && a.Status == acme.AuthorizationValid && a.ExpiresAt.After(time.Now()) && a.Proved() != nil
 }
 
 // Order reads an order of an account.
@@ -179,6 +181,9 @@ func (m *Memory) finalizable(o *memoryOrder, f acme.Finalization) (*acme.Order, 
 	}
 	if !o.ExpiresAt.After(time.Now()) {
 		return nil, &acme.StateError{Object: "order", ID: o.ID, State: "expired"}
+	}
+	if f.Proved && o.trusted {
+		return nil, &acme.StateError{Object: "order", ID: o.ID, State: acme.OrderUnproved}
 	}
 	if _, err := m.validAccount(o.AccountID); err != nil {
 		return nil, err

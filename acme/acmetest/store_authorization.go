@@ -62,7 +62,10 @@ var authorizationTests = []storeTest{
 	}},
 	{"a valid authorization is deactivated, and all unfinished orders that use it become invalid", func(t *testing.T, s Store) {
 		issuer, a := NewIssuer(t, s), addAccount(t, s)
-		first := finalized(t, s, issuer, a.ID)
+		first := provedOrder(t, s, a.ID, "valid.test")
+		if _, err := finalize(t, s, first, issuer); err != nil {
+			t.Fatal(err)
+		}
 		second, _ := NewReadyOrder(a.ID, "valid.test")
 		second.Authorizations = first.Authorizations
 		add(t, s, second, nil)
@@ -82,15 +85,14 @@ var authorizationTests = []storeTest{
 	{"an order that uses an authorization again while it is deactivated does not stay ready", func(t *testing.T, s Store) {
 		a := addAccount(t, s)
 		for range 20 {
-			first, made := NewReadyOrder(a.ID, "a.test")
-			add(t, s, first, made)
+			first := provedOrder(t, s, a.ID, "a.test")
 			second, _ := NewReadyOrder(a.ID, "a.test")
 			second.Authorizations = first.Authorizations
 			var created error
 			atOnce(2, func(i int) {
 				if i == 0 {
 					created = CreateOrder(t.Context(), s, second, nil)
-				} else if _, err := s.DeactivateAuthorization(t.Context(), a.ID, made[0].ID); err != nil {
+				} else if _, err := s.DeactivateAuthorization(t.Context(), a.ID, first.Authorizations[0]); err != nil {
 					t.Error(err)
 				}
 			})

@@ -64,8 +64,7 @@ var orderTests = []storeTest{
 	}},
 	{"an order uses a valid authorization again", func(t *testing.T, s Store) {
 		a := addAccount(t, s)
-		first, made := NewReadyOrder(a.ID, "a.test")
-		add(t, s, first, made)
+		first := provedOrder(t, s, a.ID, "a.test")
 		second, _ := NewReadyOrder(a.ID, "a.test")
 		second.Authorizations = first.Authorizations
 		add(t, s, second, nil)
@@ -77,12 +76,17 @@ var orderTests = []storeTest{
 		a, other := addAccount(t, s), addAccount(t, s)
 		pending, made := NewOrder(a.ID, "pending.test")
 		add(t, s, pending, made)
-		foreign, made := NewReadyOrder(other.ID, "foreign.test")
-		add(t, s, foreign, made)
-		expired, made := NewReadyOrder(a.ID, "expired.test")
-		made[0].ExpiresAt = now().Add(-time.Minute)
+		foreign := provedOrder(t, s, other.ID, "foreign.test")
+		expired, made := NewOrder(a.ID, "expired.test")
 		add(t, s, expired, made)
-		for _, from := range []*acme.Order{pending, foreign, expired} {
+		v := startedOf(t, s, made[0], lease)
+		v.Until = now().Add(-time.Minute)
+		if _, err := s.RecordValidation(t.Context(), v, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		trusted, made := NewReadyOrder(a.ID, "trusted.test")
+		add(t, s, trusted, made)
+		for _, from := range []*acme.Order{pending, foreign, expired, trusted} {
 			o, _ := NewReadyOrder(a.ID, "a.test")
 			o.Authorizations = from.Authorizations
 			wantState(t, CreateOrder(t.Context(), s, o, nil), "authorization", "not valid")
@@ -283,6 +287,26 @@ var finalizationTests = []storeTest{
 		wantError(t, err, acme.ErrNotFound)
 		_, err = s.FinalizeOrder(t.Context(), By(o.AccountID), acme.Finalization{OrderID: acme.NewID()}, refusesToIssue(t))
 		wantError(t, err, acme.ErrNotFound)
+	}},
+	{"an order that was ready without any proof is finalized where none is asked for", func(t *testing.T, s Store) {
+		a, issuer := addAccount(t, s), NewIssuer(t, s)
+		trusted := add2(t, s)(NewReadyOrder(a.ID, "a.test"))
+		proved := provedOrder(t, s, a.ID, "a.test")
+		again, _ := NewReadyOrder(a.ID, "a.test")
+		again.Authorizations = proved.Authorizations
+		add(t, s, again, nil)
+		f := acme.Finalization{OrderID: trusted.ID, Proved: true}
+		_, err := s.FinalizeOrder(t.Context(), By(a.ID), f, refusesToIssue(t))
+		wantState(t, err, "order", acme.OrderUnproved)
+		f.Proved = false
+		if _, err := s.FinalizeOrder(t.Context(), By(a.ID), f, issues(issuer)); err != nil {
+			t.Error(err)
+		}
+		for _, o := range []*acme.Order{proved, again} {
+			if _, err := s.FinalizeOrder(t.Context(), By(a.ID), acme.Finalization{OrderID: o.ID, Proved: true}, issues(issuer)); err != nil {
+				t.Errorf("with a proof: %v", err)
+			}
+		}
 	}},
 	{"the key of an account, its own or another's, is not certified", func(t *testing.T, s Store) {
 		a, other := addAccount(t, s), addAccount(t, s)

@@ -2,6 +2,7 @@ package acmetest
 
 import (
 	"crypto/ecdsa"
+	"slices"
 	"testing"
 	"time"
 
@@ -109,17 +110,25 @@ var revocationTests = []storeTest{
 var reuseTests = []storeTest{
 	{"a valid authorization is found by its identifier, and a pending one is not", func(t *testing.T, s Store) {
 		a := addAccount(t, s)
-		ready := add2(t, s)(NewReadyOrder(a.ID, "a.example", "*.b.example"))
+		ready, trusted := provedOrder(t, s, a.ID, "a.example", "*.b.example"), add2(t, s)(NewReadyOrder(a.ID, "d.example"))
 		add2(t, s)(NewOrder(a.ID, "c.example"))
 		wanted := dnsNames("a.example", "*.b.example", "b.example", "c.example", "d.example")
-		held, err := s.ValidAuthorizations(t.Context(), a.ID, wanted, now().Add(-time.Hour), now())
-		if err != nil || len(held) != 2 || held[0].ID != ready.Authorizations[0] || held[1].ID != ready.Authorizations[1] {
-			t.Errorf("held %+v, %v; want those for a.example and *.b.example", held, err)
+		for proved, want := range map[bool][]acme.ID{
+			true: ready.Authorizations, false: append(slices.Clone(ready.Authorizations), trusted.Authorizations...),
+		} {
+			held, err := s.ValidAuthorizations(t.Context(), a.ID, wanted, now().Add(-time.Hour), now(), proved)
+			var got []acme.ID
+			for _, a := range held {
+				got = append(got, a.ID)
+			}
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+				t.Errorf("proved %t: error %v, held (-want +got):\n%s", proved, err, diff)
+			}
 		}
 	}},
 	{"authorizations that are too old, or of another account, are not found", func(t *testing.T, s Store) {
 		a := addAccount(t, s)
-		add2(t, s)(NewReadyOrder(a.ID, "a.example"))
+		provedOrder(t, s, a.ID, "a.example")
 		for name, query := range map[string]struct {
 			account          acme.ID
 			after, lastUntil time.Time
@@ -128,7 +137,7 @@ var reuseTests = []storeTest{
 			"made before":     {a.ID, now().Add(time.Minute), now()},
 			"ends before":     {a.ID, now().Add(-time.Hour), now().Add(2 * time.Hour)},
 		} {
-			held, err := s.ValidAuthorizations(t.Context(), query.account, dnsNames("a.example"), query.after, query.lastUntil)
+			held, err := s.ValidAuthorizations(t.Context(), query.account, dnsNames("a.example"), query.after, query.lastUntil, true)
 			if err != nil || len(held) != 0 {
 				t.Errorf("%s: %+v, %v", name, held, err)
 			}
@@ -184,6 +193,19 @@ var reuseTests = []storeTest{
 			t.Errorf("after the first order became invalid: %v", err)
 		}
 	}},
+}
+
+// provedOrder adds an order and proves control of all its names, by dns-01.
+func provedOrder(t testing.TB, s Store, account acme.ID, names ...string) *acme.Order {
+	t.Helper()
+	o, made := NewOrder(account, names...)
+	add(t, s, o, made)
+	for _, a := range made {
+		if _, err := s.RecordValidation(t.Context(), startedOf(t, s, a, lease), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
 }
 
 // issued returns a certificate of a new account.

@@ -163,8 +163,9 @@ func (s *Store) CreateAuthorization(ctx context.Context, a *acme.Authorization, 
 
 // ValidAuthorizations returns the valid authorizations of an account for the
 // identifiers that were made after a time and last until another: for each the one
-// that lasts longest. One round trip.
-func (s *Store) ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time) ([]*acme.Authorization, error) {
+// that lasts longest. Where proved is true, those of which control was not proved are
+// none. One round trip.
+func (s *Store) ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time, proved bool) ([]*acme.Authorization, error) {
 	types, values, wildcards := make([]string, len(identifiers)), make([]string, len(identifiers)), make([]bool, len(identifiers))
 	for i, id := range identifiers {
 		types[i], values[i], wildcards[i] = string(id.Type), id.Base().Value, id.IsWildcard()
@@ -178,8 +179,9 @@ func (s *Store) ValidAuthorizations(ctx context.Context, account acme.ID, identi
 			SELECT * FROM authorizations
 			WHERE CASE WHEN status = 'valid' THEN account_id END = $1 AND identifier_value = wanted.value AND identifier_type = wanted.type
 				AND wildcard = wanted.wildcard AND created_at >= $5 AND expires_at > $6
+				AND (validated_at IS NOT NULL OR NOT $7::boolean)
 			ORDER BY expires_at DESC LIMIT 1) a`,
-		uuidOf(account), types, values, wildcards, madeAfter, lastUntil).
+		uuidOf(account), types, values, wildcards, madeAfter, lastUntil, proved).
 		Query(collectAuthorizations(&held))
 	if err := s.send(ctx, "read valid authorizations", b); err != nil {
 		return nil, err

@@ -22,7 +22,8 @@ const lockOrder = `
 	SELECT ` + orderColumns + `,
 		o.expires_at <= now(),
 		(SELECT status FROM accounts WHERE id = o.account_id),
-		EXISTS (SELECT FROM accounts WHERE key_thumbprint = $3)
+		EXISTS (SELECT FROM accounts WHERE key_thumbprint = $3),
+		o.trusted
 	FROM orders o WHERE o.id = $1 AND o.account_id = $2
 	FOR UPDATE OF o`
 
@@ -79,12 +80,12 @@ func (s *Store) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finali
 // a key, or returns one that is valid already.
 func (s *Store) lockForIssue(ctx context.Context, conn *pgxpool.Conn, by *acme.Proof, f acme.Finalization) (*acme.Order, error) {
 	b, o := &pgx.Batch{}, new(acme.Order)
-	var found, expired, keyInUse bool
+	var found, expired, keyInUse, trusted bool
 	var accountStatus string
 	b.Queue(`BEGIN`)
 	queueProof(b, by)
 	b.Queue(lockOrder, uuidOf(f.OrderID), uuidOf(by.Account), f.Key[:]).QueryRow(optional(&found, func(row pgx.Row) error {
-		return scanOrder(row, o, &expired, &accountStatus, &keyInUse)
+		return scanOrder(row, o, &expired, &accountStatus, &keyInUse, &trusted)
 	}))
 	err := s.roundTrip(ctx, conn, b)
 	switch {
@@ -98,6 +99,8 @@ func (s *Store) lockForIssue(ctx context.Context, conn *pgxpool.Conn, by *acme.P
 		return nil, &acme.StateError{Object: "order", ID: f.OrderID, State: string(o.Status)}
 	case expired:
 		return nil, &acme.StateError{Object: "order", ID: f.OrderID, State: "expired"}
+	case f.Proved && trusted:
+		return nil, &acme.StateError{Object: "order", ID: f.OrderID, State: acme.OrderUnproved}
 	case accountStatus != string(acme.AccountValid):
 		return nil, &acme.StateError{Object: "account", ID: by.Account, State: accountStatus}
 	case keyInUse:

@@ -69,13 +69,14 @@ func (s *Store) UnfinishedOrders(ctx context.Context, account, after acme.ID, li
 	return idsOf(ids), nil
 }
 
-// insertOrder adds an order of a valid account and its new authorizations.
+// insertOrder adds an order of a valid account and its new authorizations. One that is
+// ready although it uses none again is of a server that trusts the account.
 const insertOrder = `
 	created AS (
 		INSERT INTO orders (id, account_id, status, identifiers, authorization_ids, profile, replaces,
-			not_before, not_after, error, expires_at, created_at)
+			not_before, not_after, error, expires_at, created_at, trusted)
 		SELECT $1::uuid, $2::uuid, $3::text, $4::json, $5::uuid[], $6::text, $7::text,
-			$8::timestamptz, $9::timestamptz, $10::json, $11::timestamptz, $12::timestamptz
+			$8::timestamptz, $9::timestamptz, $10::json, $11::timestamptz, $12::timestamptz, %s
 		WHERE ` + notRefused + ` AND EXISTS (SELECT FROM accounts WHERE id = $2 AND status = 'valid')
 		%s
 		RETURNING id),
@@ -90,25 +91,25 @@ const insertOrder = `
 	SELECT EXISTS (SELECT FROM created), (SELECT status FROM accounts WHERE id = $2)`
 
 // createOrder adds an order that uses no authorization again.
-var createOrder = `WITH` + fmt.Sprintf(insertOrder, ``) + `, NULL::uuid`
+var createOrder = `WITH` + fmt.Sprintf(insertOrder, `$3 = 'ready'`, ``) + `, NULL::uuid`
 
 // createOrderAgain adds an order where each authorization that it uses again is the
-// account's, valid and not expired. Those are share-locked: whoever deactivates one
+// account's, valid, not expired, and was proved. Those are share-locked: whoever deactivates one
 // at the same time sees the order or is seen by it. They are found by nothing but
 // their ID: of one account there may be any number that are valid.
 var createOrderAgain = `
 	WITH found AS MATERIALIZED (
-		SELECT id, account_id, status, expires_at FROM authorizations
+		SELECT id, account_id, status, expires_at, validated_at FROM authorizations
 		WHERE id = ANY ($22::uuid[])
 		ORDER BY id FOR SHARE),
 	reused AS MATERIALIZED (
-		SELECT id FROM found WHERE account_id = $2 AND status = 'valid' AND expires_at > now()),` +
-	fmt.Sprintf(insertOrder, `AND (SELECT count(*) FROM reused) = cardinality($22::uuid[])`) + `,
+		SELECT id FROM found WHERE account_id = $2 AND status = 'valid' AND expires_at > now() AND validated_at IS NOT NULL),` +
+	fmt.Sprintf(insertOrder, `false`, `AND (SELECT count(*) FROM reused) = cardinality($22::uuid[])`) + `,
 		(SELECT u.id FROM unnest($22::uuid[]) AS u (id) WHERE u.id NOT IN (SELECT id FROM reused) LIMIT 1)`
 
 // CreateOrder adds an order of a valid account with the authorizations made for
 // it. Those of the order that are not among them are used again: each must be the
-// account's, valid and not expired, or the error is a StateError that names it.
+// account's, valid, not expired and proved, or the error is a StateError that names it.
 // It is paid for by spends, or not made. One round trip; the commit waits for the
 // disk, and so do the next orders that one of the same limits is spent for.
 func (s *Store) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error) {

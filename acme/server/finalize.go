@@ -39,7 +39,7 @@ func (s *Server) finalize(r *request) (*response, error) {
 	if err := s.recheckCAA(r, id); err != nil {
 		return nil, err
 	}
-	order, err := s.config.Store.FinalizeOrder(r.ctx, r.proof, acme.Finalization{OrderID: id, Key: key},
+	order, err := s.config.Store.FinalizeOrder(r.ctx, r.proof, acme.Finalization{OrderID: id, Key: key, Proved: !s.config.Trusted},
 		func(ctx context.Context, o *acme.Order) (*acme.Certificate, error) {
 			return s.config.Issuer.Issue(ctx, o, csr)
 		})
@@ -57,6 +57,8 @@ func finalizeProblem(err error) error {
 		return acme.Problemf(acme.BadCSR, "the CSR has the key of an account; a certificate needs a key of its own")
 	case errors.As(err, &state) && state.State == string(acme.OrderPending):
 		return acme.Problemf(acme.OrderNotReady, "the order is pending: not all of its authorizations are valid yet")
+	case errors.As(err, &state) && state.State == acme.OrderUnproved:
+		return acme.Problemf(acme.OrderNotReady, "the order was made while this server trusted its accounts, and control of its names was never proved; make a new order")
 	case errors.As(err, &state):
 		return acme.Problemf(acme.OrderNotReady, "the order is %s", state.State)
 	}

@@ -174,7 +174,7 @@ func (s *Server) reusable(r *request, o *acme.Order) (map[acme.Identifier]*acme.
 		return nil, nil
 	}
 	now := s.config.Now()
-	held, err := s.config.Store.ValidAuthorizations(r.ctx, o.AccountID, o.Identifiers, now.Add(-s.config.AuthorizationReuse), now.Add(minReuse))
+	held, err := s.config.Store.ValidAuthorizations(r.ctx, o.AccountID, o.Identifiers, now.Add(-s.config.AuthorizationReuse), now.Add(minReuse), true)
 	if err != nil {
 		return nil, err
 	}

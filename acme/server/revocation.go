@@ -84,7 +84,7 @@ func (s *Server) mayRevoke(r *request, cert *acme.Certificate, parsed *x509.Cert
 		return nil
 	}
 	names := identifiersOf(parsed)
-	held, err := s.config.Store.ValidAuthorizations(r.ctx, r.account.ID, names, time.Time{}, s.config.Now())
+	held, err := s.config.Store.ValidAuthorizations(r.ctx, r.account.ID, names, time.Time{}, s.config.Now(), !s.config.Trusted)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,8 @@ type AccountStore interface {
 // OrderStore keeps orders (RFC 8555 §7.4).
 type OrderStore interface {
 	// CreateOrder adds an order with the authorizations made for it. Those that it
-	// names and that are not among them are used again. An order that replaces a
+	// names and that are not among them are used again: control was proved for each,
+	// or it is a StateError of the authorization. An order that replaces a
 	// certificate for which there is such an order already, which is not invalid, is
 	// a StateError of the certificate (RFC 9773 §5).
 	CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error)
@@ -78,7 +79,8 @@ type OrderStore interface {
 	// FinalizeOrder takes a ready order that has not expired to valid, with the
 	// certificate that issue returns, while nobody else can: the order is locked
 	// from the check to the commit. An order that is valid already is returned as
-	// it is, and issue is not called. Where a key with the thumbprint of f is an
+	// it is, and issue is not called. Where f asks for a proof of control and there
+	// was none, the StateError says [acme.OrderUnproved]. Where a key with the thumbprint of f is an
 	// account's, the error is [acme.ErrKeyInUse]. An error of issue is returned as
 	// it is and leaves the order ready.
 	FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error)
@@ -91,8 +93,9 @@ type AuthorizationStore interface {
 	CreateAuthorization(ctx context.Context, a *acme.Authorization, spends []acme.Spend) ([]acme.Quota, error)
 	// ValidAuthorizations returns the valid authorizations of an account for the
 	// identifiers that were made after a time and last until another: at most one
-	// for each, the one that lasts longest.
-	ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time) ([]*acme.Authorization, error)
+	// for each, the one that lasts longest. Where proved is true, those that are valid
+	// because the account was trusted are none.
+	ValidAuthorizations(ctx context.Context, account acme.ID, identifiers []acme.Identifier, madeAfter, lastUntil time.Time, proved bool) ([]*acme.Authorization, error)
 	Authorization(ctx context.Context, by *acme.Proof, authorization acme.ID) (*acme.Authorization, error)
 	// OrderAuthorizations returns an order of an account with those of its
 	// authorizations that are kept.

@@ -117,7 +117,8 @@ CREATE TABLE orders (
     not_after         timestamptz,
     error             json,
     expires_at        timestamptz NOT NULL,
-    created_at        timestamptz NOT NULL
+    created_at        timestamptz NOT NULL,
+    trusted           boolean     NOT NULL DEFAULT false -- by the server that made it: nothing was proved
 ) WITH (fillfactor = 80);
 
 -- Both indexes have only what is unfinished, however many orders there were.
