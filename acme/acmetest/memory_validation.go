@@ -1,6 +1,7 @@
 package acmetest
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -8,8 +9,8 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
-// ClaimValidations leases up to limit validations that are due to the caller,
-// those that are due for longest first.
+// ClaimValidations leases up to limit validations that are due to the caller: accounts
+// take turns, each with what is due for longest, behind what it has in flight.
 func (m *Memory) ClaimValidations(ctx context.Context, limit int, lease time.Duration) ([]*acme.Validation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -17,13 +18,22 @@ func (m *Memory) ClaimValidations(ctx context.Context, limit int, lease time.Dur
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var due []*memoryAuthorization
-	now := time.Now()
+	now, places, turns := time.Now(), map[acme.ID]int{}, map[acme.ID]int{}
 	for _, a := range m.authorizations {
-		if !a.dueAt.IsZero() && !a.dueAt.After(now) {
+		switch {
+		case a.dueAt.IsZero():
+		case a.dueAt.After(now):
+			places[a.AccountID]++
+		default:
 			due = append(due, a)
 		}
 	}
 	slices.SortFunc(due, func(a, b *memoryAuthorization) int { return a.dueAt.Compare(b.dueAt) })
+	for _, a := range due {
+		places[a.AccountID]++
+		turns[a.ID] = places[a.AccountID]
+	}
+	slices.SortStableFunc(due, func(a, b *memoryAuthorization) int { return cmp.Compare(turns[a.ID], turns[b.ID]) })
 	var claimed []*acme.Validation
 	mark := acme.NewID()
 	for _, a := range due[:min(limit, len(due))] {

@@ -63,6 +63,9 @@ type Store struct {
 	migrated atomic.Bool
 	// answered is when the database last did what it was asked, in Unix nanoseconds.
 	answered atomic.Int64
+	// claimed is the account of a validation that was claimed last: the next claim
+	// begins after it.
+	claimed atomic.Pointer[acme.ID]
 }
 
 // New returns a store. It does not wait for the database: one that cannot be

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
@@ -68,28 +69,50 @@ func (s *Store) startedBefore(ctx context.Context, account, authorization acme.I
 	}
 }
 
-// ClaimValidations leases up to limit validations to the caller, those that are
-// due for longest first, and counts an attempt of each: those that were given
-// back, and those whose holder let the lease run out. One round trip, which waits
-// for no disk; where nothing is due it writes nothing.
+// claim leases validations. Whose turn it is: of each account what is due for longest
+// comes first, and stands behind as many others as the account has in flight, at all
+// replicas. So whoever has ten thousand names to be validated holds up nobody who has
+// one. Of the accounts with something due 64 are looked at, beginning after another
+// one each time; and four times as many validations as are wanted, so that replicas
+// which ask at the same moment do not find only each other's.
+const claim = `
+	WITH turns AS MATERIALIZED (
+		SELECT own.id, own.due_at, own.place + busy.n AS turn
+		FROM queued_accounts($4, 64) AS q (account_id),
+		LATERAL (
+			SELECT count(*) AS n FROM (
+				SELECT FROM authorizations WHERE account_id = q.account_id AND due_at > now() LIMIT 1000) in_flight) busy,
+		LATERAL (
+			SELECT id, due_at, row_number() OVER (ORDER BY due_at) AS place FROM (
+				SELECT id, due_at FROM authorizations
+				WHERE account_id = q.account_id AND due_at <= now()
+				ORDER BY due_at LIMIT 4 * $1::bigint) due) own
+		ORDER BY turn, due_at LIMIT 4 * $1::bigint),
+	mine AS MATERIALIZED (
+		SELECT a.id FROM turns t JOIN authorizations a ON a.id = t.id
+		WHERE a.due_at <= now()
+		ORDER BY t.turn, t.due_at LIMIT $1::bigint
+		FOR UPDATE OF a SKIP LOCKED)
+	UPDATE authorizations a
+	SET lease = $2, due_at = now() + $3::interval, attempts = a.attempts + 1
+	FROM mine, accounts c
+	WHERE a.id = mine.id AND c.id = a.account_id
+	RETURNING a.id, a.account_id, c.key_thumbprint, c.former_thumbprints, a.identifier_type, a.identifier_value, a.wildcard,
+		a.challenge_type, a.token, a.attempts`
+
+// ClaimValidations leases up to limit validations to the caller, and counts an attempt
+// of each: those that were given back, and those whose holder let the lease run out.
+// One round trip, which waits for no disk; where nothing is due it writes nothing.
 func (s *Store) ClaimValidations(ctx context.Context, limit int, lease time.Duration) ([]*acme.Validation, error) {
 	var claimed []*acme.Validation
 	mark := acme.NewID()
 	b := &pgx.Batch{}
 	unhurried(b)
-	b.Queue(`
-		WITH due AS MATERIALIZED (
-			SELECT id FROM authorizations
-			WHERE due_at <= now()
-			ORDER BY due_at LIMIT $1
-			FOR UPDATE SKIP LOCKED)
-		UPDATE authorizations a
-		SET lease = $2, due_at = now() + $3::interval, attempts = a.attempts + 1
-		FROM due, accounts c
-		WHERE a.id = due.id AND c.id = a.account_id
-		RETURNING a.id, a.account_id, c.key_thumbprint, c.former_thumbprints, a.identifier_type, a.identifier_value, a.wildcard,
-			a.challenge_type, a.token, a.attempts`, limit, uuidOf(mark), lease,
-	).Query(func(rows pgx.Rows) error {
+	var after acme.ID
+	if last := s.claimed.Load(); last != nil {
+		after = *last
+	}
+	b.Queue(claim, limit, uuidOf(mark), lease, pgtype.UUID{Bytes: after, Valid: true}).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			v := &acme.Validation{Lease: mark}
 			var thumbprint []byte
@@ -106,6 +129,9 @@ func (s *Store) ClaimValidations(ctx context.Context, limit int, lease time.Dura
 	})
 	if err := s.send(ctx, "claim validations", b); err != nil {
 		return nil, err
+	}
+	if n := len(claimed); n > 0 {
+		s.claimed.Store(&claimed[n-1].AccountID)
 	}
 	return claimed, nil
 }

@@ -37,7 +37,8 @@ var pauses = []time.Duration{time.Second, 2 * time.Second}
 type Queue interface {
 	// ClaimValidations leases up to limit validations to the caller: those that are
 	// due and whose lease was given back or has run out. It counts an attempt of
-	// each. Whoever had the lease before has it no more.
+	// each. Whoever had the lease before has it no more. Accounts take turns: those
+	// with the least in flight come first, each with what is due for longest.
 	ClaimValidations(ctx context.Context, limit int, lease time.Duration) ([]*acme.Validation, error)
 	// RecordValidation ends a validation: the challenge becomes valid where problem
 	// is nil, else invalid, which takes the spends. It is an [*acme.StateError] or [acme.ErrNotFound] where
@@ -169,7 +170,7 @@ func New(config Config) (*Worker, error) {
 	dialer := &dialer{resolver: resolver, policy: policy, timeout: c.Timeout / 5}
 	w := &Worker{
 		queue: c.Queue, limits: c.Limits, timeout: c.Timeout, grace: c.Grace, log: c.Logger, metrics: metrics,
-		slots: &slots{free: c.Concurrency}, wake: make(chan struct{}, 1),
+		slots: newSlots(c.Concurrency), wake: make(chan struct{}, 1),
 		caa: &caa{resolver: resolver, identities: c.CAAIdentities, accounts: c.AccountURLs},
 		methods: map[acme.ChallengeType]method{
 			acme.HTTP01:       &http01{dialer: dialer, httpPort: c.HTTP01Port, httpsPort: c.TLSALPN01Port, timeout: c.Timeout / 2},
@@ -191,10 +192,10 @@ func New(config Config) (*Worker, error) {
 func (w *Worker) Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
 	result, forget := w.waiters.add(v)
 	defer forget()
-	switch w.slots.take() {
+	switch w.slots.take(v.AccountID) {
 	case taken:
 		go w.run(v)
-	case full: // any replica may take it, this one when a slot is free
+	case full: // any replica may take it, this one too, when it is the account's turn
 		if !w.giveBack(v, 0) {
 			return acme.Challenge{}, false
 		}
@@ -256,6 +257,7 @@ func (w *Worker) claim(ctx context.Context) (more bool, err error) {
 	}
 	for _, v := range claimed {
 		unused--
+		w.slots.hold(v.AccountID)
 		go w.run(v)
 	}
 	return unused == 0, nil
@@ -293,6 +295,7 @@ func (w *Worker) drain() {
 // this attempt only: the lease runs out, and the validation is claimed anew.
 func (w *Worker) run(v *acme.Validation) {
 	defer w.release(1)
+	defer w.slots.drop(v.AccountID)
 	defer func() {
 		if p := recover(); p != nil {
 			w.log.Error("panic in a validation's queue", "panic", p, "stack", string(debug.Stack()))

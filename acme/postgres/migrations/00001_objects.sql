@@ -167,9 +167,10 @@ END $$;
 CREATE TRIGGER ordered AFTER DELETE ON certificates FOR EACH ROW EXECUTE FUNCTION check_deleted_certificate();
 
 -- Challenges are not rows: an authorization is attempted by one challenge type.
--- An attempted one that is still pending is a job of the validation queue, and
--- due_at is all that the queue is ordered by: a lease moves it to the lease's
--- end, a retry to the next attempt, and a result clears it.
+-- An attempted one that is still pending is a job of the validation queue, which
+-- accounts take turns in, and due_at is all that those of an account are ordered by:
+-- a lease moves it to the lease's end, a retry to the next attempt, and a result
+-- clears it.
 CREATE TABLE authorizations (
     id               uuid        PRIMARY KEY,
     account_id       uuid        NOT NULL,
@@ -190,7 +191,7 @@ CREATE TABLE authorizations (
     created_at       timestamptz NOT NULL
 ) WITH (fillfactor = 80);
 
-CREATE INDEX authorizations_due ON authorizations (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX authorizations_due ON authorizations (account_id, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX authorizations_pending_expiry ON authorizations ((CASE WHEN status = 'pending' THEN expires_at END))
     WHERE CASE WHEN status = 'pending' THEN expires_at END IS NOT NULL;
 
@@ -222,6 +223,31 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 CREATE TRIGGER checked BEFORE INSERT OR UPDATE ON authorizations FOR EACH ROW EXECUTE FUNCTION check_authorization();
+
+-- The accounts that have a validation which is due, those after one first: at most a
+-- number of them. Each is one step in the index, however much of it is due.
+-- +goose StatementBegin
+CREATE FUNCTION queued_accounts(after uuid, most integer) RETURNS SETOF uuid LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    last    uuid := after;
+    next    uuid;
+    wrapped boolean := false;
+BEGIN
+    FOR i IN 1 .. most LOOP
+        SELECT account_id INTO next FROM authorizations
+        WHERE due_at IS NOT NULL AND due_at <= now() AND account_id > last
+        ORDER BY account_id LIMIT 1;
+        IF next IS NULL AND NOT wrapped THEN
+            wrapped := true;
+            SELECT account_id INTO next FROM authorizations
+            WHERE due_at IS NOT NULL AND due_at <= now() ORDER BY account_id LIMIT 1;
+        END IF;
+        EXIT WHEN next IS NULL OR wrapped AND next > after;
+        RETURN NEXT next;
+        last := next;
+    END LOOP;
+END $$;
+-- +goose StatementEnd
 
 -- The last CRL of each issuer, for when its key is gone.
 CREATE TABLE crls (
