@@ -16,6 +16,10 @@ const (
 	AuthorizationRevoked     AuthorizationStatus = "revoked"
 )
 
+// MinReuse is how long an authorization must still last to be used again: time enough
+// to finalize.
+const MinReuse = time.Hour
+
 // Authorization is an account's right to certificates for one identifier (RFC
 // 8555 §7.1.4). A pending one belongs to one order, or to none where it was
 // made by newAuthz; a valid one may serve many.

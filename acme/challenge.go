@@ -95,6 +95,10 @@ type Validation struct {
 	// Until is set by a proof that must not be relied on after a time; neither the
 	// authorization nor its order lasts longer.
 	Until time.Time
+	// Lasts is for how long the authorization is of use once it is valid, since it was
+	// made: it lasts until then, though its order ends before. 0 where no order uses it
+	// again.
+	Lasts time.Duration
 }
 
 // Named returns the identifier as the order names it: with the wildcard prefix, if

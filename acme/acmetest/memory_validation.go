@@ -63,6 +63,9 @@ func (m *Memory) RecordValidation(ctx context.Context, v *acme.Validation, probl
 	c.Error, a.lease, a.dueAt = storedProblem(problem), acme.ID{}, time.Time{}
 	if problem == nil {
 		a.Status, c.Status, c.ValidatedAt = acme.AuthorizationValid, acme.ChallengeValid, stored(time.Now())
+		if lasts := a.CreatedAt.Add(v.Lasts); lasts.After(a.ExpiresAt) {
+			a.ExpiresAt = stored(lasts)
+		}
 		m.shorten(a, v.Until)
 	} else {
 		a.Status, c.Status = acme.AuthorizationInvalid, acme.ChallengeInvalid

@@ -212,6 +212,31 @@ var leaseTests = []storeTest{
 			t.Errorf("order is %s until %s; want it ready until %s", got.Status, got.ExpiresAt, until)
 		}
 	}},
+	{"a proof that is of use for longer than its order has its authorization last, unless it ends before", func(t *testing.T, s Store) {
+		account := addAccount(t, s)
+		o, made := NewOrder(account.ID, "a.test", "b.test", "c.test")
+		add(t, s, o, made)
+		for i, tt := range []struct {
+			lasts       time.Duration
+			until, want time.Time
+		}{
+			{8 * time.Hour, time.Time{}, made[0].CreatedAt.Add(8 * time.Hour)},
+			{time.Minute, time.Time{}, made[1].ExpiresAt},
+			{8 * time.Hour, now().Add(2 * time.Hour).Truncate(time.Second), now().Add(2 * time.Hour).Truncate(time.Second)},
+		} {
+			v := startedOf(t, s, made[i], lease)
+			v.Lasts, v.Until = tt.lasts, tt.until
+			if _, err := s.RecordValidation(t.Context(), v, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			if got := mustAuthorization(t, s, account.ID, made[i].ID); !got.ExpiresAt.Equal(tt.want) {
+				t.Errorf("authorization %d expires at %s, want %s", i, got.ExpiresAt, tt.want)
+			}
+		}
+		if got := mustOrder(t, s, o); got.Status != acme.OrderReady || !got.ExpiresAt.Equal(o.ExpiresAt) {
+			t.Errorf("order is %s until %s; want it ready until %s", got.Status, got.ExpiresAt, o.ExpiresAt)
+		}
+	}},
 	{"a validation has the keys that the account had before, the last first", func(t *testing.T, s Store) {
 		account := addAccount(t, s)
 		var had []acme.Thumbprint

@@ -155,7 +155,7 @@ const recordValid = `
 	WITH recorded AS (
 		UPDATE authorizations a
 		SET status = 'valid', challenge_error = NULL, due_at = NULL, lease = NULL, validated_at = now(),
-			expires_at = least(a.expires_at, $3::timestamptz)
+			expires_at = least(greatest(a.expires_at, a.created_at + $6::interval), $3::timestamptz)
 		WHERE a.id = $1 AND a.lease = $2 AND a.status = 'pending'
 		RETURNING ` + authorizationColumns + `),
 	readied AS (
@@ -199,12 +199,12 @@ const recordInvalid = `
 // The order is locked before anything is looked at: of two replicas that record
 // the last two authorizations of one order at the same time, the second sees the
 // result of the first. A proof that ends before the authorization and the order
-// has both end with it.
+// has both end with it; one that is of use for longer has the authorization last.
 func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, spends []acme.Spend) (acme.Challenge, error) {
 	b, id, lease := &pgx.Batch{}, uuidOf(v.AuthorizationID), uuidOf(v.Lease)
 	b.Queue(lockOrderOf, id)
 	statement, args := recordValid, []any{
-		id, lease, timeOf(v.Until), string(acme.PauseAfterConsecutiveFailures), acme.IdentifierSubject(v.AccountID, v.Identifier),
+		id, lease, timeOf(v.Until), string(acme.PauseAfterConsecutiveFailures), acme.IdentifierSubject(v.AccountID, v.Identifier), v.Lasts,
 	}
 	if problem != nil {
 		s.queueSpends(b, spends, v.AccountID, `EXISTS (SELECT FROM authorizations WHERE id = $11 AND lease = $12 AND status = 'pending')`,

@@ -322,6 +322,26 @@ func TestTheListOfOrdersIsPaged(t *testing.T) {
 	}
 }
 
+func TestAnAuthorizationIsUsedAgainThoughItsOrderHasEnded(t *testing.T) {
+	t.Parallel()
+	memory, at := acmetest.NewMemory(), new(clock)
+	c := acmetest.StartServer(t, memory, server.Config{
+		Validator:     &proof{store: memory, lasts: 8*time.Hour + acme.MinReuse},
+		OrderLifetime: 10 * time.Minute, AuthorizationReuse: 8 * time.Hour, Now: at.now,
+	}).NewAccount(t)
+	first := must(c.NewOrder(t.Context(), "a.example"))(t)
+	a := must(c.GetAuthorization(t.Context(), first.Authorizations[0]))(t)
+	must(c.Post(t.Context(), a.Challenges[0].URL, map[string]any{}))(t)
+	at.advance(8*time.Hour - time.Minute)
+	if order := must(c.NewOrder(t.Context(), "a.example"))(t); order.Status != acme.OrderReady || order.Authorizations[0] != first.Authorizations[0] {
+		t.Errorf("just before its time: %+v; want ready with the authorization of before", order)
+	}
+	at.advance(2 * time.Minute)
+	if order := must(c.NewOrder(t.Context(), "a.example"))(t); order.Status != acme.OrderPending {
+		t.Errorf("after its time: %+v; want pending", order)
+	}
+}
+
 func TestAnAuthorizationIsUsedAgainWhereThatIsConfigured(t *testing.T) {
 	t.Parallel()
 	memory := acmetest.NewMemory()

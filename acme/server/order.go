@@ -174,7 +174,7 @@ func (s *Server) reusable(r *request, o *acme.Order) (map[acme.Identifier]*acme.
 		return nil, nil
 	}
 	now := s.config.Now()
-	held, err := s.config.Store.ValidAuthorizations(r.ctx, o.AccountID, o.Identifiers, now.Add(-s.config.AuthorizationReuse), now.Add(minReuse), true)
+	held, err := s.config.Store.ValidAuthorizations(r.ctx, o.AccountID, o.Identifiers, now.Add(-s.config.AuthorizationReuse), now.Add(acme.MinReuse), true)
 	if err != nil {
 		return nil, err
 	}
@@ -187,10 +187,6 @@ func (s *Server) reusable(r *request, o *acme.Order) (map[acme.Identifier]*acme.
 	}
 	return byIdentifier, nil
 }
-
-// minReuse is how long an authorization must still last to be used again: time
-// enough to finalize.
-const minReuse = time.Hour
 
 // authorize enters the authorizations of a new order in it and returns those that
 // are new. Where all are valid the order is ready.

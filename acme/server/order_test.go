@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
@@ -114,6 +115,7 @@ type proof struct {
 	problem *acme.Problem
 	pending bool // it never comes to a result
 	limits  *ratelimit.Limiter
+	lasts   time.Duration // of authorizations
 }
 
 func (p *proof) Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
@@ -124,6 +126,7 @@ func (p *proof) Validate(ctx context.Context, v *acme.Validation) (acme.Challeng
 	if p.limits != nil && p.problem != nil {
 		spends = p.limits.FailedValidation(v.AccountID, v.Identifier)
 	}
+	v.Lasts = p.lasts
 	c, err := p.store.RecordValidation(ctx, v, p.problem, spends)
 	return c, err == nil
 }

@@ -81,6 +81,9 @@ type Config struct {
 	AccountHashes []string
 	// Limits tells what a failure takes; default nothing.
 	Limits Limits
+	// AuthorizationReuse is how old an authorization may be that orders use again; 0
+	// where they do not.
+	AuthorizationReuse time.Duration
 	// Concurrency bounds how many attempts are made at once; default 64.
 	Concurrency int
 	// Timeout bounds one attempt; default 10s, at most 20s.
@@ -136,6 +139,7 @@ type Worker struct {
 	caa     *caa
 	timeout time.Duration
 	grace   time.Duration
+	lasts   time.Duration // of an authorization that is valid
 	log     *slog.Logger
 	metrics *metrics
 	slots   *slots
@@ -181,6 +185,9 @@ func New(config Config) (*Worker, error) {
 				resolver: resolver, issuers: c.CAAIdentities, accounts: c.AccountURLs, hashes: c.AccountHashes, now: time.Now,
 			},
 		},
+	}
+	if c.AuthorizationReuse > 0 {
+		w.lasts = c.AuthorizationReuse + acme.MinReuse
 	}
 	w.base, w.halt = context.WithCancel(context.Background())
 	return w, nil
@@ -370,6 +377,7 @@ func (w *Worker) record(v *acme.Validation, f *failure, took time.Duration) {
 			spends = w.limits.FailedValidation(v.AccountID, v.Identifier)
 		}
 	}
+	v.Lasts = w.lasts
 	challenge, err := w.queue.RecordValidation(ctx, v, problem, spends)
 	if err != nil {
 		w.lost(v, took, err)

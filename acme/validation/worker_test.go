@@ -29,6 +29,24 @@ func TestValidateReturnsTheRecordedResult(t *testing.T) {
 	})
 }
 
+func TestAnAuthorizationLastsForAsLongAsItIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	for reuse, want := range map[time.Duration]time.Duration{0: 0, 8 * time.Hour: 9 * time.Hour} { // an hour to finalize
+		synctest.Test(t, func(t *testing.T) {
+			q := new(memoryQueue)
+			w, err := New(Config{Queue: q, Resolvers: []string{"192.0.2.1"}, AuthorizationReuse: reuse})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.methods = map[acme.ChallengeType]method{acme.HTTP01: methodFunc(proves)}
+			v := q.start(acme.HTTP01)
+			if _, ok := validate(t, w, v); !ok || v.Lasts != want {
+				t.Errorf("reuse of %s: recorded as %s, %t; want %s", reuse, v.Lasts, ok, want)
+			}
+		})
+	}
+}
+
 func TestTheWorkGoesOnAfterValidateHasReturned(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

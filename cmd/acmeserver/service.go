@@ -214,7 +214,8 @@ func (s *service) worker() (*validation.Worker, error) {
 	c := validation.Config{
 		Queue: s.store, Resolvers: v.Resolvers, Networks: networks,
 		HTTP01Port: v.HTTP01Port, TLSALPN01Port: v.TLSALPN01Port, Logger: s.log, Registerer: s.registry,
-		CAAIdentities: s.config.Directory.CAAIdentities,
+		CAAIdentities:      s.config.Directory.CAAIdentities,
+		AuthorizationReuse: s.config.Lifetimes.AuthorizationReuse.Duration,
 	}
 	for _, base := range s.config.URLs {
 		c.AccountURLs = append(c.AccountURLs, base+server.AccountPath)
