@@ -89,10 +89,17 @@ func (m *Memory) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order,
 	return quotas, nil
 }
 
-// replaced reports whether an order that is not invalid replaces a certificate.
+// replaced reports whether an order that is not invalid replaces a certificate; one
+// that has expired is made so.
 func (m *Memory) replaced(renewal string) bool {
 	for _, o := range m.orders {
-		if o.Replaces == renewal && o.Status != acme.OrderInvalid {
+		if o.Replaces != renewal {
+			continue
+		}
+		if !o.ExpiresAt.After(time.Now()) {
+			o.invalidate(acme.OrderExpired())
+		}
+		if o.Status != acme.OrderInvalid {
 			return true
 		}
 	}

@@ -193,6 +193,21 @@ var reuseTests = []storeTest{
 			t.Errorf("after the first order became invalid: %v", err)
 		}
 	}},
+	{"an order that has expired replaces nothing, swept or not", func(t *testing.T, s Store) {
+		a := addAccount(t, s)
+		var orders []*acme.Order
+		for _, left := range []time.Duration{-time.Second, time.Hour} {
+			o, made := NewOrder(a.ID, "a.example")
+			o.Replaces, o.ExpiresAt = "key.serial", now().Add(left)
+			orders = append(orders, add(t, s, o, made))
+		}
+		if got := mustOrder(t, s, orders[0]); got.Status != acme.OrderInvalid || got.Error == nil {
+			t.Errorf("order is %s with error %v; want it invalid, and why", got.Status, got.Error)
+		}
+		o, made := NewOrder(a.ID, "a.example")
+		o.Replaces = "key.serial"
+		wantState(t, CreateOrder(t.Context(), s, o, made), "certificate", "replaced")
+	}},
 }
 
 // provedOrder adds an order and proves control of all its names, by dns-01.

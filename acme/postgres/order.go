@@ -107,6 +107,13 @@ var createOrderAgain = `
 	fmt.Sprintf(insertOrder, `false`, `AND (SELECT count(*) FROM reused) = cardinality($22::uuid[])`) + `,
 		(SELECT u.id FROM unnest($22::uuid[]) AS u (id) WHERE u.id NOT IN (SELECT id FROM reused) LIMIT 1)`
 
+// expireReplacing makes an order invalid that replaces a certificate and has expired,
+// as a sweep would: another may replace it now. It is locked before authorizations
+// are, as by DeactivateAuthorization.
+const expireReplacing = `
+	UPDATE orders SET status = 'invalid', error = $2
+	WHERE replaces = $1 AND status <> 'invalid' AND status IN ('pending', 'ready') AND expires_at <= now()`
+
 // CreateOrder adds an order of a valid account with the authorizations made for
 // it. Those of the order that are not among them are used again: each must be the
 // account's, valid, not expired and proved, or the error is a StateError that names it.
@@ -119,6 +126,9 @@ func (s *Store) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, 
 	made := columnsOf(authorizations)
 	b := writing(by)
 	paid := s.queueSpends(b, spends, o.AccountID, `true`)
+	if o.Replaces != "" {
+		b.Queue(expireReplacing, o.Replaces, acme.OrderExpired())
+	}
 	statement, args := createOrder, []any{
 		uuidOf(o.ID), uuidOf(o.AccountID), string(o.Status), o.Identifiers, uuidsOf(o.Authorizations), o.Profile,
 		textOf(o.Replaces), timeOf(o.NotBefore), timeOf(o.NotAfter), problemOf(o.Error), o.ExpiresAt, o.CreatedAt,
