@@ -92,6 +92,9 @@ type Spend struct {
 	// Renewal is what the order may be a renewal of, which does not owe this; zero
 	// where every order does.
 	Renewal Renewal
+	// Recorded is of a spend for what has happened already: it is taken where there is
+	// room, refuses nothing, and is no dry run.
+	Recorded bool
 	// DryRun reports what would be refused, and refuses nothing. What would be
 	// refused is not taken, as if it had been.
 	DryRun bool

@@ -42,7 +42,7 @@ func (m *Memory) spend(spends []acme.Spend, account acme.ID) ([]acme.Quota, erro
 			before[key] = m.limits[key]
 		}
 		q, wait := m.take(sp, account, now)
-		if q.Exceeded && !sp.DryRun && (refused == nil || wait > refused.RetryAfter) {
+		if q.Exceeded && !sp.DryRun && !sp.Recorded && (refused == nil || wait > refused.RetryAfter) {
 			refused = &acme.LimitError{Limit: sp.Limit, Subject: sp.Subject, Of: sp.Of, RetryAfter: wait}
 		}
 		quotas = append(quotas, q)
@@ -162,6 +162,9 @@ func (m *Memory) Throttled(ctx context.Context, p *acme.RateLimitPolicy, atMost 
 	var throttled []acme.Throttle
 	now := time.Now()
 	for key, l := range m.limits {
+		if key.limit == acme.ChallengeResponsesPerChallenge || key.limit == acme.Renewals {
+			continue
+		}
 		limit, ok := own[key]
 		if !ok {
 			limit = p.LimitOf(key.limit)

@@ -314,7 +314,7 @@ var limitTests = []storeTest{
 		subject := acme.IdentifierSubject(v.AccountID, v.Identifier)
 		limit := perHour(acme.FailedValidationsPerIdentifier, subject, 1)
 		check, fail := limit, limit
-		check.Check, fail.DryRun = true, true
+		check.Check, fail.Recorded = true, true
 		if _, err := order(t, s, v.AccountID, check); err != nil {
 			t.Errorf("before the failure: %v", err)
 		}

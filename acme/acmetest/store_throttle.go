@@ -13,11 +13,11 @@ var throttleTests = []storeTest{
 	{"failures in a row pause an identifier until it is unpaused, and a success begins anew", func(t *testing.T, s Store) {
 		a := addAccount(t, s)
 		fail := acme.Spend{
-			Limit: acme.PauseAfterConsecutiveFailures, Of: acme.Limit{Count: 2}, DryRun: true,
+			Limit: acme.PauseAfterConsecutiveFailures, Of: acme.Limit{Count: 2}, Recorded: true,
 			Subject: acme.IdentifierSubject(a.ID, acme.Identifier{Type: acme.DNS, Value: "a.test"}),
 		}
 		check := fail
-		check.Check, check.DryRun = true, false
+		check.Check, check.Recorded = true, false
 		attempt := func(problem *acme.Problem) {
 			o, made := NewOrder(a.ID, "a.test")
 			add(t, s, o, made)
@@ -53,10 +53,13 @@ var throttleTests = []storeTest{
 		full, half := perHour(acme.OrdersPerAccount, "full", 1), perHour(acme.OrdersPerAccount, "half", 2)
 		longer := perHour(acme.CertificatesPerDomain, "longer", 1)
 		longer.Of.Period = 2 * time.Hour
-		if _, err := order(t, s, a.ID, full, half, longer); err != nil {
+		response := perHour(acme.ChallengeResponsesPerChallenge, "of no use to anybody", 1)
+		if _, err := order(t, s, a.ID, full, half, longer, response); err != nil {
 			t.Fatal(err)
 		}
-		one := acme.RateLimitPolicy{Limits: map[acme.LimitName]acme.Limit{acme.OrdersPerAccount: full.Of, acme.CertificatesPerDomain: longer.Of}}
+		one := acme.RateLimitPolicy{Limits: map[acme.LimitName]acme.Limit{
+			acme.OrdersPerAccount: full.Of, acme.CertificatesPerDomain: longer.Of, acme.ChallengeResponsesPerChallenge: response.Of,
+		}}
 		one.Overrides = []acme.LimitOverride{{Limit: acme.OrdersPerAccount, Subject: "half", Of: half.Of}}
 		raised, off := one, one
 		raised.Overrides = append(raised.Overrides, acme.LimitOverride{Limit: acme.OrdersPerAccount, Subject: "full", Of: acme.Limit{Count: 10, Period: time.Hour, Burst: 20}})

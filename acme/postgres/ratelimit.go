@@ -52,7 +52,7 @@ func (s *Store) queueSpends(b *pgx.Batch, spends []acme.Spend, account acme.ID, 
 	var lifetime any
 	for i, sp := range p.spends {
 		names[i], subjects[i], most[i] = string(sp.Limit), sp.Subject, int64(sp.Of.Most())
-		checks[i], dry[i] = sp.Check, sp.DryRun
+		checks[i], dry[i] = sp.Check, sp.DryRun || sp.Recorded
 		if !sp.Limit.Counted() {
 			emissions[i] = sp.Of.Emission().Microseconds()
 		}
@@ -95,7 +95,7 @@ func (s *Store) scanSpends(row pgx.Row, p *payment) error {
 			Limit: sp.Limit, Of: sp.Of, Remaining: int(remaining[i]),
 			Reset: time.Duration(reset[i]) * time.Microsecond, Exceeded: exceeded[i],
 		})
-		if exceeded[i] {
+		if exceeded[i] && !sp.Recorded {
 			s.metrics.limited.WithLabelValues(string(sp.Limit), "dry run").Inc()
 		}
 	}
@@ -139,9 +139,17 @@ func (s *Store) Unpause(ctx context.Context, subject string) error {
 	return nil
 }
 
+// throttledRows bounds how many rows of each limit [Store.Throttled] reads.
+const throttledRows = 10_000
+
 // Throttled lists subjects that have used up a limit of a policy, those that wait
 // longest first: at most a number of them. Limits that count orders are not among
-// them: no time can tell. One round trip.
+// them: no time can tell. Nor are challenges that had too many responses: they are
+// as many as there are validations, and of use to nobody. One round trip.
+//
+// It reads what was spent of each other limit that is not off, of 10,000 subjects at
+// most: where there are more, some that are throttled may be left out. That is tens
+// of milliseconds in the worst case, and a millisecond or two in most.
 //
 // It is the policy that says what is used up, and not what was in force when it
 // was spent: another one throttles others from one moment to the next.
@@ -150,7 +158,9 @@ func (s *Store) Throttled(ctx context.Context, p *acme.RateLimitPolicy, atMost i
 	var throttled []acme.Throttle
 	all, own := limitArrays{}, limitArrays{}
 	for _, name := range slices.Sorted(maps.Keys(acme.Limits)) {
-		all.add(name, "", p.LimitOf(name))
+		if name != acme.ChallengeResponsesPerChallenge {
+			all.add(name, "", p.LimitOf(name))
+		}
 	}
 	for _, o := range p.Overrides {
 		own.add(o.Limit, o.Subject, o.Of)
@@ -163,11 +173,14 @@ func (s *Store) Throttled(ctx context.Context, p *acme.RateLimitPolicy, atMost i
 				WHEN l.most = 0 THEN NULL
 				WHEN l.emission > 0 THEN k.tat + l.emission * (1 - l.most) * interval '1 microsecond'
 				WHEN k.failures >= l.most THEN k.tat END AS until
-			FROM limits k JOIN general USING (name) LEFT JOIN own USING (name, subject),
+			FROM general, LATERAL (
+				SELECT * FROM limits WHERE limits.name = general.name AND (general.most > 0 OR general.name = ANY ($4::text[]))
+				ORDER BY limits.subject LIMIT $9) k
+			LEFT JOIN own ON own.name = k.name AND own.subject = k.subject,
 			LATERAL (SELECT coalesce(own.most, general.most) AS most, coalesce(own.emission, general.emission) AS emission) l
-			WHERE k.due > now())
+			WHERE k.tat > now())
 		SELECT name, subject, until FROM throttled WHERE until > now() ORDER BY until DESC, name, subject LIMIT $8`,
-		all.names, all.most, all.emissions, own.names, own.subjects, own.most, own.emissions, atMost).
+		all.names, all.most, all.emissions, own.names, own.subjects, own.most, own.emissions, atMost, throttledRows).
 		Query(func(rows pgx.Rows) (err error) {
 			throttled, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t acme.Throttle, err error) {
 				err = row.Scan((*string)(&t.Limit), &t.Subject, &t.Until)

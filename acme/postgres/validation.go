@@ -192,9 +192,9 @@ const recordInvalid = `
 // authorization become valid where problem is nil, else invalid, and with them the
 // order ready, once its last authorization is valid, or invalid. A lease that
 // another took over is an [acme.StateError]. A failure takes the spends, which must
-// be dry: it cannot be refused. A success ends the row of failures of its account
-// and identifier. One round trip, and one more where the lease is gone; the commit
-// waits for the disk.
+// be [acme.Spend.Recorded]: it cannot be refused. A success ends the row of failures
+// of its account and identifier. One round trip, and one more where the lease is
+// gone; the commit waits for the disk.
 //
 // The order is locked before anything is looked at: of two replicas that record
 // the last two authorizations of one order at the same time, the second sees the

@@ -87,7 +87,7 @@ func (l *Limiter) NewAuthorization(account acme.ID, identifier acme.Identifier) 
 func (l *Limiter) FailedValidation(account acme.ID, identifier acme.Identifier) []acme.Spend {
 	spends := l.policy.Load().failures(nil, account, identifier, false)
 	for i := range spends {
-		spends[i].DryRun = true
+		spends[i].Recorded = true
 	}
 	return spends
 }
