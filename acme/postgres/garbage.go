@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,6 +27,21 @@ type sweep struct {
 // UUIDs begin with their time in milliseconds (RFC 9562 §5.7), so that the primary
 // key finds what is old without an index on a time.
 const oldest = `rpad(lpad(to_hex((extract(epoch FROM now() - $2::interval) * 1000)::bigint), 12, '0'), 32, '0')::uuid`
+
+// deleteOld returns a statement that deletes what is older than the interval $2 and
+// over. It looks at the oldest rows only, ten times as many as it may delete: where
+// the retention is shorter than it takes until rows are over, those that are not come
+// first, and each run would walk all of them. What is behind is hardly younger, and
+// has its turn once they are gone.
+func deleteOld(table, over string) string {
+	return fmt.Sprintf(`
+		DELETE FROM %[1]s WHERE id = ANY (ARRAY(
+			SELECT id FROM %[1]s
+			WHERE id = ANY (ARRAY(
+				SELECT id FROM (SELECT * FROM %[1]s WHERE id < %[2]s ORDER BY id LIMIT 10 * $1::bigint) old
+				WHERE %[3]s ORDER BY id LIMIT $1::bigint)) AND %[3]s
+			ORDER BY id FOR UPDATE SKIP LOCKED))`, table, oldest, over)
+}
 
 // sweeps returns the only list of what is swept. What a sweep finds is an array
 // rather than a join, as then no plan reads more of the table than the batch.
@@ -61,21 +77,13 @@ func sweeps() []sweep {
 		},
 		{
 			name: "old orders",
-			sql: `
-				DELETE FROM orders WHERE id = ANY (ARRAY(
-					SELECT id FROM orders
-					WHERE id < ` + oldest + ` AND status IN ('valid', 'invalid') AND expires_at <= now()
-					ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))`,
-			arg: func(p acme.GarbagePolicy) (any, bool) { return p.Orders, p.Orders > 0 },
+			sql:  deleteOld("orders", `status IN ('valid', 'invalid') AND expires_at <= now()`),
+			arg:  func(p acme.GarbagePolicy) (any, bool) { return p.Orders, p.Orders > 0 },
 		},
 		{
 			name: "old authorizations",
-			sql: `
-				DELETE FROM authorizations WHERE id = ANY (ARRAY(
-					SELECT id FROM authorizations
-					WHERE id < ` + oldest + ` AND status <> 'pending' AND expires_at <= now()
-					ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))`,
-			arg: func(p acme.GarbagePolicy) (any, bool) { return p.Authorizations, p.Authorizations > 0 },
+			sql:  deleteOld("authorizations", `status <> 'pending' AND expires_at <= now()`),
+			arg:  func(p acme.GarbagePolicy) (any, bool) { return p.Authorizations, p.Authorizations > 0 },
 		},
 		{
 			// That no order is left without its certificate is looked at when the
