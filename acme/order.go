@@ -52,7 +52,7 @@ type Finalization struct {
 }
 
 // IssueFunc makes the certificate of an order. It must not keep the order, and
-// must not use the store: it runs while the store holds the order's lock.
+// must not use the store, which may hold the order's lock while it runs.
 type IssueFunc func(ctx context.Context, o *Order) (*Certificate, error)
 
 // OrderExpired returns the error of an order that nobody finalized in time.

@@ -27,53 +27,125 @@ const lockOrder = `
 	FROM orders o WHERE o.id = $1 AND o.account_id = $2
 	FOR UPDATE OF o`
 
-// completeOrder adds the certificate and makes its order valid, both or neither:
-// the certificate comes from a ready order and a registered issuer, and the
-// order's change from the certificate.
+// completeOrder adds the certificate and makes its order valid, both or neither, where
+// all is so that a finalization depends on. The order's row is locked from the look to
+// the change: who waited for it sees what the one before has left.
 const completeOrder = `
-	WITH issued AS (
+	WITH finalizable AS MATERIALIZED (
+		SELECT o.id, o.account_id FROM orders o
+		WHERE o.id = $1 AND o.account_id = $2 AND o.status = 'ready' AND o.expires_at > now()
+			AND EXISTS (SELECT FROM accounts WHERE id = $2 AND status = 'valid')
+			AND NOT EXISTS (SELECT FROM accounts WHERE key_thumbprint = $3)
+			AND EXISTS (SELECT FROM issuers WHERE id = $5)
+		FOR UPDATE OF o),
+	issued AS (
 		INSERT INTO certificates (id, account_id, serial, issuer_id, der, not_before, not_after, issued_at, name_set)
-		SELECT o.id, o.account_id, $2::bytea, $3::bytea, $4::bytea, $5::timestamptz, $6::timestamptz,
-			coalesce($7::timestamptz, now()), $8::bytea
-		FROM orders o
-		WHERE o.id = $1 AND o.status = 'ready' AND EXISTS (SELECT FROM issuers WHERE id = $3)
+		SELECT id, account_id, $4::bytea, $5::bytea, $6::bytea, $7::timestamptz, $8::timestamptz,
+			coalesce($9::timestamptz, now()), $10::bytea
+		FROM finalizable
 		RETURNING id)
 	UPDATE orders SET status = 'valid'
 	FROM issued WHERE orders.id = issued.id AND orders.status = 'ready'`
 
 // FinalizeOrder takes a ready order that has not expired to valid, with the
-// certificate that issue returns; its account and ID are set here. The order's row is locked from the check to the commit, so
-// that of any number of callers one issues and the others return what it made. If
-// this process dies in between, the order is ready again at once, and what issue
-// signed was never given to anybody.
+// certificate that issue returns; its account and ID are set here. A key that any
+// account has is [acme.ErrKeyInUse] (RFC 8555 §11.1).
 //
-// A key that any account has is [acme.ErrKeyInUse] (RFC 8555 §11.1).
+// Of an order that this replica made, and knows to be ready, all is known that the
+// certificate depends on. It is signed before the database is asked, which then takes
+// it where the order is ready still, or leaves it: one round trip, whose commit waits
+// for the disk. Any other order is locked while issue is called: two round trips, and
+// one such commit ([why]).
 //
-// Two round trips, one before issue and one after it, whose commit waits for the disk.
+// Of any number of callers one has its certificate recorded, and the others return
+// what it made. If this process dies in between, the order is ready still, and what
+// issue signed was never given to anybody.
+//
+// [why]: docs/adr/0003-finalize-holds-a-lock.md
 func (s *Store) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error) {
 	const what = "finalize order"
 	defer s.metrics.observe(what, time.Now())
+	o, err := s.finalizeRemembered(ctx, by, f, issue)
+	if o == nil && err == nil {
+		o, err = s.finalizeLocked(ctx, by, f, issue)
+	}
+	return o, s.metrics.count(what, err)
+}
+
+// finalizeRemembered finalizes an order that is remembered to be ready. It returns
+// neither an order nor an error where none is, or where the database finds otherwise.
+func (s *Store) finalizeRemembered(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error) {
+	o, done, over := s.memory.take(by.Account, f)
+	if o == nil {
+		s.await(ctx, over)
+		return nil, nil
+	}
+	defer done()
+	c, err := issue(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	b := writing(by)
+	completed := queueCompletion(b, by, f, c, o)
+	if err := s.sendBy(ctx, "complete order", by, b); err != nil || !*completed {
+		return nil, err
+	}
+	o.Status = acme.OrderValid
+	return o, nil
+}
+
+// await waits until another is done with an order, but no longer than that may take
+// unless it hangs; not at all where over is nil.
+func (s *Store) await(ctx context.Context, over <-chan struct{}) {
+	if over == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.exchange)
+	defer cancel()
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+}
+
+// finalizeLocked finalizes an order that is locked meanwhile, or says why it cannot be.
+func (s *Store) finalizeLocked(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error) {
 	conn, err := s.borrow(ctx)
 	if err != nil {
-		return nil, s.metrics.count(what, storeError(what, err))
+		return nil, storeError("lock order", err)
 	}
 	defer release(ctx, conn)
 
 	o, err := s.lockForIssue(ctx, conn, by, f)
 	if err != nil || o.Status == acme.OrderValid {
-		return o, s.metrics.count(what, err)
+		return o, err
 	}
 	c, err := issue(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	c.ID, c.AccountID = f.OrderID, by.Account
-	if err := s.complete(ctx, conn, c, acme.NameSetOf(o.Identifiers)); err != nil {
-		return nil, s.metrics.count(what, storeError(what, err))
+	b := &pgx.Batch{}
+	completed := queueCompletion(b, by, f, c, o)
+	b.Queue(`COMMIT`)
+	if err := s.roundTrip(ctx, conn, b); err != nil {
+		return nil, storeError("complete order", err)
+	}
+	if !*completed {
+		return nil, fmt.Errorf("complete order: issuer %x: %w", c.IssuerID, errNothingCompleted)
 	}
 	by.Redeemed = true
 	o.Status = acme.OrderValid
 	return o, nil
+}
+
+// queueCompletion queues the recording of an order's certificate.
+func queueCompletion(b *pgx.Batch, by *acme.Proof, f acme.Finalization, c *acme.Certificate, o *acme.Order) (completed *bool) {
+	c.ID, c.AccountID = f.OrderID, by.Account
+	names := acme.NameSetOf(o.Identifiers)
+	completed = new(bool)
+	b.Queue(completeOrder, uuidOf(c.ID), uuidOf(c.AccountID), f.Key[:], c.Serial[:], c.IssuerID[:], c.DER,
+		c.NotBefore, c.NotAfter, timeOf(c.IssuedAt), names[:]).Exec(changed(completed))
+	return completed
 }
 
 // lockForIssue begins a transaction and locks an order that may be finalized with
@@ -112,23 +184,6 @@ func (s *Store) lockForIssue(ctx context.Context, conn *pgxpool.Conn, by *acme.P
 // errNothingCompleted cannot happen while the order's lock is held, but for an
 // issuer that was never registered.
 var errNothingCompleted = errors.New("the certificate's issuer is not registered")
-
-// complete records the certificate of the order that conn has locked, which is for
-// names, and commits.
-func (s *Store) complete(ctx context.Context, conn *pgxpool.Conn, c *acme.Certificate, names acme.NameSet) error {
-	b := &pgx.Batch{}
-	var completed bool
-	b.Queue(completeOrder, uuidOf(c.ID), c.Serial[:], c.IssuerID[:], c.DER,
-		c.NotBefore, c.NotAfter, timeOf(c.IssuedAt), names[:]).Exec(changed(&completed))
-	b.Queue(`COMMIT`)
-	if err := s.roundTrip(ctx, conn, b); err != nil {
-		return err
-	}
-	if !completed {
-		return fmt.Errorf("issuer %x: %w", c.IssuerID, errNothingCompleted)
-	}
-	return nil
-}
 
 // release gives a connection back, with its transaction rolled back where it has
 // one. Where that cannot be said in time, the pool closes the connection, and the

@@ -135,7 +135,8 @@ func (s *Store) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, 
 		made.ids, made.types, made.values, made.wildcards, made.statuses, made.tokens, made.offered,
 		made.expiresAt, made.createdAt,
 	}
-	if reused := reusedBy(o, authorizations); len(reused) > 0 {
+	reused := reusedBy(o, authorizations)
+	if len(reused) > 0 {
 		statement, args = createOrderAgain, append(args, uuidsOf(reused))
 	}
 	b.Queue(statement, args...).
@@ -148,6 +149,7 @@ func (s *Store) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, 
 	case err != nil:
 		return nil, err
 	case created:
+		s.memory.add(o, len(reused) > 0)
 		return paid.quotas, nil
 	case !account.Valid:
 		return nil, notFound("account", o.AccountID)

@@ -54,11 +54,13 @@ type Config struct {
 }
 
 // Store keeps the objects of one server in one schema. It is safe for use by
-// several goroutines, and several replicas may have one on the same schema.
+// several goroutines, and several replicas may have one on the same schema. What it
+// remembers (orderMemory) only saves a look: nothing is done without the database.
 type Store struct {
 	pool    *pgxpool.Pool
 	metrics *metrics
 	timeouts
+	memory *orderMemory
 	// migrated is true once the schema was seen to have what this code needs.
 	migrated atomic.Bool
 	// answered is when the database last did what it was asked, in Unix nanoseconds.
@@ -77,6 +79,15 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return open(ctx, cfg, pc)
+}
+
+// open returns a store with a pool of the configuration.
+func open(ctx context.Context, cfg Config, pc *pgxpool.Config) (*Store, error) {
+	memory, err := newOrderMemory()
+	if err != nil {
+		return nil, err
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("database pool: %w", err)
@@ -86,7 +97,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &Store{pool: pool, metrics: m, timeouts: timeoutsOf(cfg)}, nil
+	return &Store{pool: pool, metrics: m, timeouts: timeoutsOf(cfg), memory: memory}, nil
 }
 
 // Close ends the connections, after those in use were given back.

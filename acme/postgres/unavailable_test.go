@@ -175,7 +175,51 @@ func TestWhatTheCallerCancelledIsNotUnavailable(t *testing.T) {
 
 func TestAServerThatHangsDoesNotKeepAnOrderLocked(t *testing.T) {
 	t.Parallel()
-	store := postgrestest.Open(t, postgres.Config{URL: postgrestest.URL(t), StatementTimeout: 300 * time.Millisecond})
+	url := postgrestest.URL(t)
+	o := readyOrder(t, postgrestest.Open(t, postgres.Config{URL: url})) // of another replica
+	store := postgrestest.Open(t, postgres.Config{URL: url, StatementTimeout: 300 * time.Millisecond})
+	issuer, f := acmetest.NewIssuer(t, store), acme.Finalization{OrderID: o.ID}
+	issue := func(context.Context, *acme.Order) (*acme.Certificate, error) {
+		return acmetest.NewCertificate(issuer), nil
+	}
+	_, err := store.FinalizeOrder(t.Context(), acmetest.By(o.AccountID), f, func(ctx context.Context, _ *acme.Order) (*acme.Certificate, error) {
+		// The lock is given up under this one, which hangs until another has issued.
+		for {
+			_, err := store.FinalizeOrder(ctx, acmetest.By(o.AccountID), f, issue)
+			if err == nil {
+				return acmetest.NewCertificate(issuer), nil
+			}
+			wantUnavailable(t, "finalize while it is locked", err)
+		}
+	})
+	wantUnavailable(t, "the one that hung", err)
+}
+
+// Of an order that it made itself a server has no lock while it signs: what hangs is
+// waited for as long as the database might have been, and then finds that another did it.
+func TestASignerThatHangsKeepsNobodyFromAnOrder(t *testing.T) {
+	t.Parallel()
+	store := postgrestest.Open(t, postgres.Config{URL: postgrestest.URL(t), AcquireTimeout: time.Minute})
+	o := readyOrder(t, store)
+	issuer, f := acmetest.NewIssuer(t, store), acme.Finalization{OrderID: o.ID}
+	issue := func(context.Context, *acme.Order) (*acme.Certificate, error) {
+		return acmetest.NewCertificate(issuer), nil
+	}
+	first, err := store.FinalizeOrder(t.Context(), acmetest.By(o.AccountID), f, func(ctx context.Context, _ *acme.Order) (*acme.Certificate, error) {
+		second, err := store.FinalizeOrder(ctx, acmetest.By(o.AccountID), f, issue)
+		if err != nil || second.Status != acme.OrderValid {
+			t.Errorf("while another hangs: order %v, error %v; want a valid one", second, err)
+		}
+		return acmetest.NewCertificate(issuer), nil
+	})
+	if err != nil || first.Status != acme.OrderValid {
+		t.Errorf("the one that hung: order %v, error %v; want what the other made", first, err)
+	}
+}
+
+// readyOrder makes an account with a ready order.
+func readyOrder(t *testing.T, store *postgres.Store) *acme.Order {
+	t.Helper()
 	account, _, _, err := store.CreateAccount(t.Context(), acmetest.NewAccount(t), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -184,21 +228,7 @@ func TestAServerThatHangsDoesNotKeepAnOrderLocked(t *testing.T) {
 	if err := acmetest.CreateOrder(t.Context(), store, o, made); err != nil {
 		t.Fatal(err)
 	}
-	issuer, f := acmetest.NewIssuer(t, store), acme.Finalization{OrderID: o.ID}
-	issue := func(context.Context, *acme.Order) (*acme.Certificate, error) {
-		return acmetest.NewCertificate(issuer), nil
-	}
-	_, err = store.FinalizeOrder(t.Context(), acmetest.By(account.ID), f, func(ctx context.Context, _ *acme.Order) (*acme.Certificate, error) {
-		// The lock is given up under this one, which hangs until another has issued.
-		for {
-			_, err := store.FinalizeOrder(ctx, acmetest.By(account.ID), f, issue)
-			if err == nil {
-				return acmetest.NewCertificate(issuer), nil
-			}
-			wantUnavailable(t, "finalize while it is locked", err)
-		}
-	})
-	wantUnavailable(t, "the one that hung", err)
+	return o
 }
 
 // wantUnavailable checks that err says so.

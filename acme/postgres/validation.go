@@ -164,10 +164,11 @@ const recordValid = `
 		WHERE o.id = recorded.order_id AND o.status = 'pending' AND NOT EXISTS (
 			SELECT FROM generate_subscripts(o.authorization_ids, 1, true) AS place
 			LEFT JOIN authorizations other ON other.id = o.authorization_ids[place]
-			WHERE o.authorization_ids[place] <> $1 AND other.status IS DISTINCT FROM 'valid')),
+			WHERE o.authorization_ids[place] <> $1 AND other.status IS DISTINCT FROM 'valid')
+		RETURNING o.id),
 	forgotten AS (
 		DELETE FROM limits USING recorded WHERE limits.name = $4 AND limits.subject = $5)
-	SELECT * FROM recorded`
+	SELECT *, EXISTS (SELECT FROM readied) FROM recorded`
 
 // shortened has an order end with an authorization that was made to end before it.
 const shortened = `
@@ -186,7 +187,7 @@ const recordInvalid = `
 		UPDATE orders o SET status = 'invalid', error = $3
 		FROM recorded
 		WHERE o.id = recorded.order_id AND o.status = 'pending')
-	SELECT * FROM recorded`
+	SELECT *, false FROM recorded`
 
 // RecordValidation ends a validation whose lease v still has: the challenge and its
 // authorization become valid where problem is nil, else invalid, and with them the
@@ -211,14 +212,20 @@ func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, proble
 			id, lease)
 		statement, args = recordInvalid, []any{id, lease, problem}
 	}
-	a, recorded := queueChange(b, statement, args...)
+	c := queueChange(b, statement, args...)
 	if problem == nil && !v.Until.IsZero() {
 		b.Queue(shortened, id)
 	}
-	if err := s.sendLeased(ctx, "record validation", b, v, recorded); err != nil {
+	if err := s.sendLeased(ctx, "record validation", b, v, c); err != nil {
 		return acme.Challenge{}, err
 	}
-	return *a.Challenge(v.Type), nil
+	switch {
+	case !v.Until.IsZero():
+		s.memory.forget(c.authorization.OrderID)
+	case c.readied:
+		s.memory.readied(c.authorization.OrderID)
+	}
+	return *c.authorization.Challenge(v.Type), nil
 }
 
 // RetryValidation gives the lease of v back: the validation is due after the given
@@ -229,28 +236,36 @@ func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, proble
 func (s *Store) RetryValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, after time.Duration) error {
 	b := &pgx.Batch{}
 	unhurried(b)
-	_, retried := queueChange(b, `
+	c := queueChange(b, `
 		UPDATE authorizations a
 		SET lease = NULL, due_at = now() + $3::interval, challenge_error = coalesce($4, a.challenge_error),
 			attempts = a.attempts - CASE WHEN $4 IS NULL THEN 1 ELSE 0 END
 		WHERE a.id = $1 AND a.lease = $2 AND a.status = 'pending'
-		RETURNING `+authorizationColumns,
+		RETURNING `+authorizationColumns+`, false`,
 		uuidOf(v.AuthorizationID), uuidOf(v.Lease), after, problemOf(problem))
-	return s.sendLeased(ctx, "retry validation", b, v, retried)
+	return s.sendLeased(ctx, "retry validation", b, v, c)
 }
 
-// queueChange queues a statement that returns the authorization that it changes,
-// where it changes one.
-func queueChange(b *pgx.Batch, statement string, args ...any) (a *acme.Authorization, changed *bool) {
-	a, changed = new(acme.Authorization), new(bool)
-	b.Queue(statement, args...).QueryRow(optional(changed, func(row pgx.Row) error { return scanAuthorization(row, a) }))
-	return a, changed
+// change is what a statement changed of an authorization.
+type change struct {
+	authorization acme.Authorization
+	changed       bool
+	readied       bool // its order became ready
+}
+
+// queueChange queues a statement that returns the authorization that it changes, where
+// it changes one, and whether its order became ready by that.
+func queueChange(b *pgx.Batch, statement string, args ...any) *change {
+	c := new(change)
+	b.Queue(statement, args...).
+		QueryRow(optional(&c.changed, func(row pgx.Row) error { return scanAuthorization(row, &c.authorization, &c.readied) }))
+	return c
 }
 
 // sendLeased sends a change that only the holder of a lease may make. Where nothing
 // was changed, a second round trip finds out why.
-func (s *Store) sendLeased(ctx context.Context, what string, b *pgx.Batch, v *acme.Validation, changed *bool) error {
-	if err := s.send(ctx, what, b); err != nil || *changed {
+func (s *Store) sendLeased(ctx context.Context, what string, b *pgx.Batch, v *acme.Validation, c *change) error {
+	if err := s.send(ctx, what, b); err != nil || c.changed {
 		return err
 	}
 	a, _, err := s.lookAt(ctx, v.AccountID, v.AuthorizationID)

@@ -77,12 +77,13 @@ type OrderStore interface {
 	// come after the given one (RFC 8555 §7.1.2.1).
 	UnfinishedOrders(ctx context.Context, account, after acme.ID, limit int) ([]acme.ID, error)
 	// FinalizeOrder takes a ready order that has not expired to valid, with the
-	// certificate that issue returns, while nobody else can: the order is locked
-	// from the check to the commit. An order that is valid already is returned as
-	// it is, and issue is not called. Where f asks for a proof of control and there
-	// was none, the StateError says [acme.OrderUnproved]. Where a key with the thumbprint of f is an
-	// account's, the error is [acme.ErrKeyInUse]. An error of issue is returned as
-	// it is and leaves the order ready.
+	// certificate that issue returns, and of any number of callers one does. What issue
+	// made where another was faster, or where the order is found not to be finalized
+	// after all, is recorded nowhere and given to nobody. An order that is valid
+	// already is returned as it is, and issue is not called. Where f asks for a proof
+	// of control and there was none, the StateError says [acme.OrderUnproved]. Where a
+	// key with the thumbprint of f is an account's, the error is [acme.ErrKeyInUse]. An
+	// error of issue is returned as it is and leaves the order ready.
 	FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error)
 }
 
