@@ -33,6 +33,10 @@ type Account struct {
 	CreatedAt         time.Time
 }
 
+// MaxFormerKeys is how many of the keys that an account had before are remembered, the
+// last first: each is looked for in records of dns-persist-01.
+const MaxFormerKeys = 10
+
 // Thumbprint is the SHA-256 thumbprint of a public key (RFC 7638): two JWKs
 // with the same one are the same key.
 type Thumbprint [32]byte

@@ -8,7 +8,8 @@ import (
 // RateLimitPolicy is what limits are in force, as the store keeps it for all
 // replicas. The zero value is the built-in defaults of [Limits].
 type RateLimitPolicy struct {
-	// Generation tells policies of one server apart: the store counts the changes.
+	// Generation tells policies of one server apart: the store counts the changes, from
+	// the time at which it was first told of one.
 	// Replicas report the one that they enforce. 0 is the built-in policy.
 	Generation int64 `json:"generation"`
 	// DryRun counts and reports what would be refused, and refuses nothing.

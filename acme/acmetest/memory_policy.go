@@ -34,7 +34,10 @@ func (m *Memory) SetRateLimitPolicy(ctx context.Context, p acme.RateLimitPolicy)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.policy.text != string(text) {
+	switch {
+	case m.policy.generation == 0:
+		m.policy.text, m.policy.generation = string(text), time.Now().UnixMilli()
+	case m.policy.text != string(text):
 		m.policy.text = string(text)
 		m.policy.generation++
 	}

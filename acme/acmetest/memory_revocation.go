@@ -115,7 +115,8 @@ func (m *Memory) ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbp
 	if _, err := m.spend(spends, account); err != nil {
 		return nil, err
 	}
-	m.formerKeys[account] = append([]acme.Thumbprint{old}, m.formerKeys[account]...)
+	keys := append([]acme.Thumbprint{old}, m.formerKeys[account]...)
+	m.formerKeys[account] = keys[:min(len(keys), acme.MaxFormerKeys)]
 	a.Key = key
 	return cloneAccount(a), nil
 }

@@ -29,7 +29,7 @@ type Store interface {
 	// Unpause forgets the failures in a row of an account and an identifier.
 	Unpause(ctx context.Context, subject string) error
 	// SetRateLimitPolicy puts a policy in force for all replicas and returns its
-	// generation, which counts the changes. RateLimitPolicy returns it.
+	// generation, which counts the changes from a number that no store has had before. RateLimitPolicy returns it.
 	SetRateLimitPolicy(ctx context.Context, p acme.RateLimitPolicy) (generation int64, err error)
 	RateLimitPolicy(ctx context.Context) (acme.RateLimitPolicy, error)
 	// Replicas lists the replicas that reported of late, by name.

@@ -237,15 +237,15 @@ var leaseTests = []storeTest{
 			t.Errorf("order is %s until %s; want it ready until %s", got.Status, got.ExpiresAt, o.ExpiresAt)
 		}
 	}},
-	{"a validation has the keys that the account had before, the last first", func(t *testing.T, s Store) {
+	{"a validation has the last ten keys that the account had before, the last first", func(t *testing.T, s Store) {
 		account := addAccount(t, s)
 		var had []acme.Thumbprint
-		for range 2 {
+		for range acme.MaxFormerKeys + 2 {
 			old, err := acme.ThumbprintOf(account.Key)
 			if err != nil {
 				t.Fatal(err)
 			}
-			had = append([]acme.Thumbprint{old}, had...)
+			had = append([]acme.Thumbprint{old}, had[:min(len(had), acme.MaxFormerKeys-1)]...)
 			if account, err = s.ChangeKey(t.Context(), account.ID, old, &jose.JSONWebKey{Key: NewKey(t).Public()}, nil); err != nil {
 				t.Fatal(err)
 			}

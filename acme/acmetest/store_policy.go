@@ -28,8 +28,13 @@ var policyTests = []storeTest{
 		}
 	}},
 	{"a policy is read back, and its generation changes with it only", func(t *testing.T, s Store) {
+		begun := time.Now().Add(-time.Minute).UnixMilli() // by another clock
+		first, err := s.SetRateLimitPolicy(t.Context(), strictPolicy())
+		if err != nil || first < begun || first > time.Now().Add(time.Minute).UnixMilli() {
+			t.Fatalf("the first generation is %d, error %v; want the time, %d", first, err, begun)
+		}
 		for i, p := range []acme.RateLimitPolicy{strictPolicy(), strictPolicy(), {}, strictPolicy()} {
-			want := []int64{1, 1, 2, 3}[i]
+			want := first + []int64{0, 0, 1, 2}[i]
 			p.Generation = 77 // of whoever made it
 			if generation, err := s.SetRateLimitPolicy(t.Context(), p); err != nil || generation != want {
 				t.Fatalf("generation %d, error %v; want %d", generation, err, want)
@@ -67,18 +72,22 @@ var policyTests = []storeTest{
 		if p := sync("b", 0); p != nil {
 			t.Errorf("told of %+v where none was set", p)
 		}
-		if _, err := s.SetRateLimitPolicy(t.Context(), strictPolicy()); err != nil {
+		generation, err := s.SetRateLimitPolicy(t.Context(), strictPolicy())
+		if err != nil {
 			t.Fatal(err)
 		}
-		if p := sync("b", 0); p == nil || p.Generation != 1 || !p.DryRun {
+		if p := sync("b", 0); p == nil || p.Generation != generation || !p.DryRun {
 			t.Errorf("told of %+v; want the policy set", p)
 		}
-		if p := sync("b", 1); p != nil {
+		if p := sync("b", generation-1); p == nil {
+			t.Error("not told of it where another is enforced")
+		}
+		if p := sync("b", generation); p != nil {
 			t.Errorf("told of %+v, which it enforces", p)
 		}
 		sync("a", 0)
 		got, err := s.Replicas(t.Context())
-		want := []acme.Replica{{Name: "a"}, {Name: "b", Generation: 1}}
+		want := []acme.Replica{{Name: "a"}, {Name: "b", Generation: generation}}
 		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(acme.Replica{}, "ReportedAt")); err != nil || diff != "" {
 			t.Errorf("error %v, replicas (-want +got):\n%s", err, diff)
 		}

@@ -33,9 +33,9 @@ func (s *Store) ChangeKey(ctx context.Context, account acme.ID, old acme.Thumbpr
 	var updated bool
 	paid := s.queueSpends(b, spends, account, `true`)
 	b.Queue(`
-		UPDATE accounts SET key = $3, key_thumbprint = $4, former_thumbprints = key_thumbprint || former_thumbprints
+		UPDATE accounts SET key = $3, key_thumbprint = $4, former_thumbprints = (key_thumbprint || former_thumbprints)[1:$5::integer]
 		WHERE id = $1 AND status = 'valid' AND key_thumbprint = $2 AND `+notRefused,
-		uuidOf(account), old[:], text, thumbprint[:]).Exec(changed(&updated))
+		uuidOf(account), old[:], text, thumbprint[:], acme.MaxFormerKeys).Exec(changed(&updated))
 	a, found := new(acme.Account), false
 	queueAccount(b, account, a, &found)
 	paid.queueAbandon(b, `EXISTS (SELECT FROM accounts WHERE id = $1 AND status = 'valid' AND key_thumbprint = $2)`, uuidOf(account), thumbprint[:])

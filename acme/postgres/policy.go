@@ -13,7 +13,12 @@ import (
 
 // SetRateLimitPolicy puts a policy of limits in force for all replicas, within a
 // second, and returns its generation: that of before where nothing changed, for
-// the policy's own is not looked at. One round trip.
+// the policy's own is not looked at. One round trip, which writes and locks nothing
+// where nothing changed.
+//
+// The first generation is the time in milliseconds, and each change is one more: where the
+// schema was made anew, replicas that run must not take its policy for the one of the
+// same number that they have.
 func (s *Store) SetRateLimitPolicy(ctx context.Context, p acme.RateLimitPolicy) (generation int64, err error) {
 	if err := p.Validate(); err != nil {
 		return 0, fmt.Errorf("rate limit policy: %w", err)
@@ -25,7 +30,9 @@ func (s *Store) SetRateLimitPolicy(ctx context.Context, p acme.RateLimitPolicy) 
 	}
 	b := &pgx.Batch{}
 	b.Queue(`
-		INSERT INTO rate_limit_policy AS p (generation, policy) VALUES (1, $1)
+		INSERT INTO rate_limit_policy AS p (generation, policy)
+		SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, $1::jsonb
+		WHERE NOT EXISTS (SELECT FROM rate_limit_policy WHERE singleton AND policy = $1::jsonb)
 		ON CONFLICT (singleton) DO UPDATE SET generation = p.generation + 1, policy = EXCLUDED.policy
 		WHERE p.policy <> EXCLUDED.policy`, text)
 	b.Queue(`SELECT generation FROM rate_limit_policy WHERE singleton`).

@@ -29,7 +29,8 @@ CREATE TABLE accounts (
     status              text        NOT NULL CHECK (status IN ('valid', 'deactivated', 'revoked')),
     key_thumbprint      bytea       NOT NULL UNIQUE CHECK (octet_length(key_thumbprint) = 32),
     key                 json        NOT NULL,
-    -- Of keys that were changed, the last first: records of dns-persist-01 outlive them.
+    -- Of the last ten keys that were changed, the last first: records of dns-persist-01
+    -- outlive them.
     former_thumbprints  bytea[]     NOT NULL DEFAULT '{}',
     contact             text[]      NOT NULL,
     terms_agreed        boolean     NOT NULL,
@@ -517,7 +518,7 @@ END $$;
 -- +goose StatementEnd
 
 -- The policy of limits in force: one row, none where it is the built-in one. Its
--- generation counts the changes.
+-- generation counts the changes, from the time at which it was first set.
 CREATE TABLE rate_limit_policy (
     singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     generation bigint  NOT NULL,
