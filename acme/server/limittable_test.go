@@ -88,9 +88,7 @@ var limitCases = map[acme.LimitName]struct {
 		"newOrder": (*limited).order,
 	}, (*limited).account, time.Minute},
 	acme.AccountsPerAddress: {nil, map[string]attempt{
-		"newAccount": func(l *limited, t *testing.T) *acmetest.Response {
-			return must(l.NewClient(t).Post(t.Context(), l.client.Directory.NewAccount, map[string]any{}))(t)
-		},
+		"newAccount": (*limited).register,
 	}, func(*limited) string { return "127.0.0.1" }, time.Hour},
 	acme.KeyChangesPerAccount: {(*limited).changeKey, map[string]attempt{
 		"keyChange": (*limited).changeKey,
@@ -112,6 +110,12 @@ var limitCases = map[acme.LimitName]struct {
 	acme.PauseAfterConsecutiveFailures: {(*limited).respond, map[string]attempt{
 		"newOrder": (*limited).order, "newAuthz": (*limited).authorize,
 	}, func(l *limited) string { return l.account() + "/www.a.example" }, time.Hour},
+}
+
+// register makes another account.
+func (l *limited) register(t *testing.T) *acmetest.Response {
+	t.Helper()
+	return must(l.NewClient(t).Post(t.Context(), l.client.Directory.NewAccount, map[string]any{}))(t)
 }
 
 // changeKey gives the account a new key.
