@@ -67,7 +67,9 @@ func (s RevocationState) Same(t RevocationState) bool { return slices.Equal(s.Re
 
 // CRL is a signed certificate revocation list.
 type CRL struct {
-	DER                    []byte
+	DER []byte
+	// ThisUpdate is the time of its [RevocationState], of which DER has the seconds:
+	// of two CRLs of one second, one is the newer all the same.
 	ThisUpdate, NextUpdate time.Time
 }
 

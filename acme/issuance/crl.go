@@ -27,9 +27,9 @@ func (a *Authority) SignCRL(ctx context.Context, s acme.RevocationState) (acme.C
 	if err := ctx.Err(); err != nil {
 		return acme.CRL{}, fmt.Errorf("signing a CRL: %w", err)
 	}
-	crl := acme.CRL{ThisUpdate: s.AsOf.UTC().Truncate(time.Second)}
-	crl.NextUpdate = crl.ThisUpdate.Add(crlLifetime)
-	template := &x509.RevocationList{Number: big.NewInt(s.AsOf.UnixMilli()), ThisUpdate: crl.ThisUpdate, NextUpdate: crl.NextUpdate}
+	second := s.AsOf.UTC().Truncate(time.Second)
+	crl := acme.CRL{ThisUpdate: s.AsOf.UTC(), NextUpdate: second.Add(crlLifetime)}
+	template := &x509.RevocationList{Number: big.NewInt(s.AsOf.UnixMilli()), ThisUpdate: second, NextUpdate: crl.NextUpdate}
 	for _, r := range s.Revoked {
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{
 			SerialNumber: new(big.Int).SetBytes(r.Serial[:]), RevocationTime: r.RevokedAt.UTC().Truncate(time.Second), ReasonCode: r.Reason,

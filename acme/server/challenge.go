@@ -65,7 +65,7 @@ func (s *Server) challenge(r *request) (*response, error) {
 // wal_writer_delay, 200 ms), so a client that is told "processing" was told so of
 // a row that is on disk.
 func (s *Server) awaitValidation(r *request, v *acme.Validation) (acme.Challenge, bool) {
-	s.leave(r)
+	r.leave()
 	ctx, cancel := context.WithTimeout(r.ctx, s.config.ValidationWait)
 	defer cancel()
 	return s.config.Validator.Validate(ctx, v)

@@ -26,7 +26,8 @@ type request struct {
 	path   func(name string) string // the value of a wildcard of the route's path
 	query  func() url.Values
 	client netip.Addr // the peer of the connection
-	// entered says that the request counts as one that is worked on.
+	// gate counts the request among those that are worked on, while it is entered.
+	gate    *gate
 	entered bool
 
 	// The rest is of POSTs only.
@@ -78,12 +79,12 @@ type response struct {
 
 // handler is the only wrapper: it authenticates, calls the endpoint, writes its
 // answer or its problem, and leaves one log line and one metric.
-func (s *Server) handler(rt route) http.Handler {
+func (s *Server) handler(rt route, g *gate) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(hr.Context(), s.config.RequestTimeout)
 		defer cancel()
-		r := &request{ctx: ctx, base: s.baseOf(hr), method: hr.Method, path: hr.PathValue, query: hr.URL.Query, client: clientOf(hr)}
+		r := &request{ctx: ctx, base: s.baseOf(hr), method: hr.Method, path: hr.PathValue, query: hr.URL.Query, client: clientOf(hr), gate: g}
 		resp, err := s.serve(rt, r, hr, w)
 		problem := s.problemOf(err)
 		if problem != nil {
@@ -109,7 +110,7 @@ func (s *Server) serve(rt route, r *request, hr *http.Request, w http.ResponseWr
 	if err := s.checkFlood(r); err != nil {
 		return nil, err
 	}
-	defer s.leave(r)
+	defer r.leave()
 	if err := s.authenticate(rt, r, hr, w); err != nil {
 		return nil, err
 	}

@@ -46,13 +46,13 @@ func (s *Server) authenticate(rt route, r *request, hr *http.Request, w http.Res
 		return err
 	}
 	if hr.Method != http.MethodPost {
-		return s.enter(r)
+		return r.enter()
 	}
 	body, err := readBody(hr, w)
 	if err != nil {
 		return err
 	}
-	if err := s.enter(r); err != nil {
+	if err := r.enter(); err != nil {
 		return err
 	}
 	jws, err := parseJWS(body)

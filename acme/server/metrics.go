@@ -33,7 +33,7 @@ func newMetrics(r prometheus.Registerer, inFlight func() float64) *metrics {
 		}, []string{"outcome"}),
 	}
 	r.MustRegister(m.requests, m.duration, m.floods, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "acme_requests_in_flight", Help: "Requests that are worked on; beyond a bound, more are answered with 503.",
+		Name: "acme_requests_in_flight", Help: "Requests of ACME that are worked on; beyond a bound, more are answered with 503.",
 	}, inFlight))
 	return m
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
@@ -20,11 +21,17 @@ const (
 	maxOverloadRetry = 10 * time.Second
 )
 
+// gate bounds how many requests are worked on at once.
+type gate struct {
+	most     int64
+	inFlight atomic.Int64
+}
+
 // enter begins the work on a request, unless there is enough of it. It is called once
 // the request is read, so that a client which sends slowly takes nobody's place.
-func (s *Server) enter(r *request) error {
-	if n := s.inFlight.Add(1); n > int64(s.config.MaxRequests) {
-		s.inFlight.Add(-1)
+func (r *request) enter() error {
+	if n := r.gate.inFlight.Add(1); n > r.gate.most {
+		r.gate.inFlight.Add(-1)
 		return fmt.Errorf("%w: %w", errOverload, &acme.Problem{
 			// 503 is what clients retry; of 429 some believe that it is final.
 			Type: acme.ServerInternal, Status: http.StatusServiceUnavailable,
@@ -37,9 +44,9 @@ func (s *Server) enter(r *request) error {
 }
 
 // leave ends the work on a request; what is left for it is to wait, or to be answered.
-func (s *Server) leave(r *request) {
+func (r *request) leave() {
 	if r.entered {
 		r.entered = false
-		s.inFlight.Add(-1)
+		r.gate.inFlight.Add(-1)
 	}
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme/server"
 )
 
-// stuckStore is a store whose reading of orders takes as long as the test wants.
+// stuckStore is a store whose reading of orders, and of CRLs, takes as long as the
+// test wants.
 type stuckStore struct {
 	acmetest.Store
 	asked chan struct{} // one for each call
@@ -25,6 +26,12 @@ func (s *stuckStore) Order(ctx context.Context, by *acme.Proof, order acme.ID) (
 	s.asked <- struct{}{}
 	<-s.goOn
 	return s.Store.Order(ctx, by, order)
+}
+
+func (s *stuckStore) CRL(ctx context.Context, id acme.IssuerID) (acme.CRL, error) {
+	s.asked <- struct{}{}
+	<-s.goOn
+	return s.Store.CRL(ctx, id)
 }
 
 func TestWhoeverComesWhenThereIsEnoughToDoIsToldToComeBack(t *testing.T) {

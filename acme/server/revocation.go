@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -33,7 +34,23 @@ func (s *Server) revokeCert(r *request) (*response, error) {
 	if _, ok := errors.AsType[*acme.StateError](err); ok {
 		return nil, acme.Problemf(acme.AlreadyRevoked, "the certificate with serial number %s is revoked already", cert.Serial)
 	}
-	return &response{}, err
+	if err != nil {
+		return nil, err
+	}
+	s.published(cert)
+	return &response{}, nil
+}
+
+// published has a revocation published, or says that nobody can: the key of the
+// certificate's issuer is not here, and its last CRL stays as it is. It is recorded,
+// and renewal information tells of it, all the same.
+func (s *Server) published(cert *acme.Certificate) {
+	if cert.IssuerID == s.config.Issuer.ID() {
+		s.crls.note()
+		return
+	}
+	s.config.Logger.Warn("a certificate was revoked that no CRL will list: the key of its issuer is not here any more",
+		"serial", cert.Serial.String(), "issuer", fmt.Sprintf("%x", cert.IssuerID))
 }
 
 // revocationOf reads the payload and finds the certificate.

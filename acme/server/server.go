@@ -21,7 +21,6 @@ import (
 	"net/url"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -110,8 +109,9 @@ type Server struct {
 	// the store to say ([acme.Proof]).
 	accounts *lru.Cache[acme.ID, rememberedAccount]
 	crls     crlCache
-	// inFlight counts the requests that are worked on.
-	inFlight atomic.Int64
+	// acme and distribution bound the requests of each face, so that neither is
+	// turned away for those of the other.
+	acme, distribution gate
 }
 
 // authentication is how a route's requests prove who they are from.
@@ -225,8 +225,9 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, accounts: accounts}
-	s.metrics = newMetrics(c.Registerer, func() float64 { return float64(s.inFlight.Load()) })
+	s := &Server{config: c, accounts: accounts, crls: crlCache{wake: make(chan struct{}, 1)}}
+	s.acme.most, s.distribution.most = int64(c.MaxRequests), maxDistribution
+	s.metrics = newMetrics(c.Registerer, func() float64 { return float64(s.acme.inFlight.Load()) })
 	for _, u := range c.URLs {
 		b, err := newBase(u)
 		if err != nil {
@@ -237,23 +238,28 @@ func New(c Config) (*Server, error) {
 	if len(s.bases) == 0 {
 		return nil, errors.New("a server needs at least one base URL")
 	}
-	s.mux = s.muxOf(routes)
+	s.mux = s.muxOf(routes, &s.acme)
 	return s, nil
 }
 
-// muxOf returns a multiplexer for a route table.
-func (s *Server) muxOf(table []route) *http.ServeMux {
+// muxOf returns a multiplexer for a route table, whose requests go through a gate.
+func (s *Server) muxOf(table []route, g *gate) *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, r := range table {
-		mux.Handle(r.path, s.handler(r))
+		mux.Handle(r.path, s.handler(r, g))
 	}
-	mux.Handle("/", s.handler(route{path: "/", handle: (*Server).unknown}))
+	mux.Handle("/", s.handler(route{path: "/", handle: (*Server).unknown}, g))
 	return mux
 }
 
 // Distribution returns the handler for what certificates refer to by plain HTTP:
-// issuing certificates and CRLs.
-func (s *Server) Distribution() http.Handler { return s.muxOf(distribution) }
+// issuing certificates and CRLs. Its requests do not count as those of ACME.
+func (s *Server) Distribution() http.Handler { return s.muxOf(distribution, &s.distribution) }
+
+// maxDistribution bounds how many requests for CRLs and issuing certificates are
+// worked on at once: anybody sends them, and those that ask the store must leave its
+// connections to ACME.
+const maxDistribution = 64
 
 // setDefault gives a field that was left out its default.
 func setDefault[T int | time.Duration](field *T, value T) {

@@ -110,6 +110,7 @@ func (s *service) serveClients(ctx context.Context, authority *issuance.Authorit
 	}
 	ops.Open()
 	start(worker.Run)
+	start(handler.RunCRLs)
 	if s.limiter != nil {
 		start(func(ctx context.Context) error {
 			s.limiter.Run(ctx, s.store, replicaName(), func(err error) { s.log.Warn("rate limit policy", "error", err) })
