@@ -2,6 +2,7 @@ package acmetest
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -49,6 +50,15 @@ var rfcErrors = []rfcCheck{
 			ok = ok && p.Type != "" && p.Identifier != nil
 		}
 		return r.expect(ok, resp, "two subproblems, each with its type and identifier")
+	}},
+	{says: "a problem that is no subproblem has no identifier (§6.7.1)", check: func(r *rfcRun) error {
+		for _, name := range []string{"a_b." + r.name(), "*.*." + r.name()} {
+			resp := r.post(r.account(), r.directory.NewOrder, obj{"identifiers": namesOf(name)})
+			if err := errors.Join(r.refused(resp), r.expect(member(resp, "identifier") == nil, resp, "no member identifier")); err != nil {
+				return err
+			}
+		}
+		return nil
 	}},
 	{says: "a problem has no subproblem of what is right", check: func(r *rfcRun) error {
 		good := r.name()

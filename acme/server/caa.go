@@ -81,7 +81,6 @@ func refusedByCAA(problems []*acme.Problem) error {
 	case 0:
 		return nil
 	case 1:
-		problems[0].Identifier = nil // which only a subproblem may carry
 		return problems[0]
 	}
 	p := acme.Problemf(acme.CAA, "CAA forbids issuance for %d of the names; the subproblems say why", len(problems))

@@ -149,9 +149,12 @@ func (s *Server) problemOf(err error) *acme.Problem {
 // unavailableRetry is when to come back after a 503.
 const unavailableRetry = 5 * time.Second
 
-// problemResponse returns the answer for a problem.
+// problemResponse returns the answer for a problem. Only a subproblem may carry an
+// identifier (RFC 8555 §6.7.1).
 func problemResponse(p *acme.Problem) *response {
-	resp := &response{status: p.HTTPStatus(), body: p, retryAfter: p.RetryAfter, location: p.Location}
+	body := *p
+	body.Identifier = nil
+	resp := &response{status: p.HTTPStatus(), body: &body, retryAfter: p.RetryAfter, location: p.Location}
 	if p.Link != "" {
 		resp.links = append(resp.links, link(p.Link, "help"))
 	}

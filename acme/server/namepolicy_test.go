@@ -33,8 +33,8 @@ func TestOnlyWhatThePolicyAllowsIsOrdered(t *testing.T) {
 		if got := problemType(resp); (got == "") != allowed || (!allowed && got != acme.RejectedIdentifier) {
 			t.Errorf("%s: status %d, %s; want allowed %v", value, resp.Status, resp.Body, allowed)
 		}
-		if !allowed && (resp.Problem.Identifier == nil || !strings.Contains(resp.Problem.Detail, "policy")) {
-			t.Errorf("%s: problem %+v names neither the identifier nor the policy", value, resp.Problem)
+		if !allowed && (resp.Problem.Identifier != nil || !strings.Contains(resp.Problem.Detail, value) || !strings.Contains(resp.Problem.Detail, "policy")) {
+			t.Errorf("%s: problem %+v; want the identifier, which subproblems alone have as a member, and the policy in its detail", value, resp.Problem)
 		}
 	}
 }
