@@ -40,7 +40,8 @@ func (s *Server) recheckCAA(r *request, id acme.ID) error {
 			names, stale = append(names, name), append(stale, proof)
 		}
 	}
-	return refusedByCAA(s.checkCAA(r, names, stale))
+	// The order stays ready: a record can be corrected.
+	return together(s.checkCAA(r, names, stale), len(order.Identifiers))
 }
 
 // proofOf returns the challenge by which control of a name was proved; a zero one
@@ -72,18 +73,4 @@ func (s *Server) checkCAA(r *request, names []acme.Identifier, proofs []*acme.Ch
 	}
 	wait.Wait()
 	return slices.DeleteFunc(found, func(p *acme.Problem) bool { return p == nil })
-}
-
-// refusedByCAA returns the one problem, or one with all of them as subproblems
-// (RFC 8555 §6.7.1). The order stays ready: a record can be corrected.
-func refusedByCAA(problems []*acme.Problem) error {
-	switch len(problems) {
-	case 0:
-		return nil
-	case 1:
-		return problems[0]
-	}
-	p := acme.Problemf(acme.CAA, "CAA forbids issuance for %d of the names; the subproblems say why", len(problems))
-	p.Subproblems = problems
-	return p
 }

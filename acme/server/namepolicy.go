@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -38,6 +39,19 @@ func (p *NamePolicy) check(id acme.Identifier) error {
 	problem := acme.Problemf(acme.RejectedIdentifier, "identifier %q: %s", id, why)
 	problem.Identifier = &id
 	return problem
+}
+
+// checkAll checks the identifiers of an order again before its certificate is signed:
+// the policy may have been tightened since it was made.
+func (p *NamePolicy) checkAll(identifiers []acme.Identifier) error {
+	var faults []*acme.Problem
+	for _, id := range identifiers {
+		var fault *acme.Problem
+		if errors.As(p.check(id), &fault) {
+			faults = append(faults, fault)
+		}
+	}
+	return together(faults, len(identifiers))
 }
 
 // checkDNS returns why a name may not be ordered, or "".

@@ -1,12 +1,15 @@
 package server_test
 
 import (
+	"encoding/base64"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	"github.com/acme-ca/acme-ca-operator/acme/nonce"
 	"github.com/acme-ca/acme-ca-operator/acme/server"
 )
 
@@ -36,6 +39,32 @@ func TestOnlyWhatThePolicyAllowsIsOrdered(t *testing.T) {
 		if !allowed && (resp.Problem.Identifier != nil || !strings.Contains(resp.Problem.Detail, value) || !strings.Contains(resp.Problem.Detail, "policy")) {
 			t.Errorf("%s: problem %+v; want the identifier, which subproblems alone have as a member, and the policy in its detail", value, resp.Problem)
 		}
+	}
+}
+
+func TestAPolicyThatWasTightenedHoldsForOrdersOfBefore(t *testing.T) {
+	t.Parallel()
+	memory, names := acmetest.NewMemory(), []string{"a.example", "b.example", "c.example"}
+	before := acmetest.StartServer(t, memory, server.Config{})
+	c := before.NewAccount(t)
+	order := must(c.NewOrder(t.Context(), names...))(t)
+	csr := acmetest.NewCSR(t, acmetest.NewKey(t), names...)
+	finalize := func(denied ...string) *acmetest.Response {
+		after := must(server.New(server.Config{
+			Store: memory, Nonces: must(nonce.New(t.Context(), nonce.Config{Keys: memory}))(t), Issuer: before.Authority, Trusted: true,
+			URLs: []string{before.URL}, Names: server.NamePolicy{DenyDNS: denied},
+		}))(t)
+		c.HTTP = &http.Client{Transport: &bubble{Server: after}}
+		return must(c.Post(t.Context(), order.Finalize, map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}))(t)
+	}
+	if resp := finalize("a.example", "b.example"); problemType(resp) != acme.RejectedIdentifier || len(resp.Problem.Subproblems) != 2 {
+		t.Errorf("status %d, %s; want rejectedIdentifier with two subproblems", resp.Status, resp.Body)
+	}
+	if resp := finalize("a.example"); problemType(resp) != acme.RejectedIdentifier || !strings.Contains(resp.Problem.Detail, "a.example") {
+		t.Errorf("status %d, %s; want rejectedIdentifier of a.example", resp.Status, resp.Body)
+	}
+	if resp := finalize(); resp.Status != http.StatusOK {
+		t.Errorf("the policy was loosened again: status %d, %s", resp.Status, resp.Body)
 	}
 }
 

@@ -106,20 +106,26 @@ func (s *Server) parseIdentifiers(payload *newOrderJSON) ([]acme.Identifier, err
 		}
 		identifiers = append(identifiers, id)
 	}
+	return acme.SortIdentifiers(identifiers), together(faults, len(payload.Identifiers))
+}
+
+// together returns the one problem of some identifiers, or one that has all of them
+// as subproblems (RFC 8555 §6.7.1); nil where there is none.
+func together(faults []*acme.Problem, of int) error {
 	switch len(faults) {
 	case 0:
-		return acme.SortIdentifiers(identifiers), nil
+		return nil
 	case 1:
-		return nil, faults[0]
+		return faults[0]
 	}
-	p := acme.Problemf(faults[0].Type, "%d of %d identifiers are at fault; the subproblems say how", len(faults), len(payload.Identifiers))
+	p := acme.Problemf(faults[0].Type, "%d of %d identifiers are at fault; the subproblems say how", len(faults), of)
 	for _, f := range faults {
 		if f.Type != p.Type {
 			p.Type = acme.Compound
 		}
 	}
 	p.Subproblems = faults
-	return nil, p
+	return p
 }
 
 // checkProvable refuses an identifier that no challenge on offer can prove.
