@@ -21,7 +21,7 @@ var rfcRevocation = []rfcCheck{
 		issued := r.issue(r.account(), r.name())
 		return r.succeeds(r.revoke(r.keyOnly(issued.key), issued.cert.Raw, nil))
 	}},
-	{says: "a certificate is revoked by an account that may have its names", check: func(r *rfcRun) error {
+	{says: "a certificate is revoked by an account that may have its names", needs: proofs, check: func(r *rfcRun) error {
 		name, other := r.name(), r.account()
 		issued := r.issue(r.account(), name)
 		r.ready(other, name)

@@ -73,11 +73,7 @@ func TestCAAIsReadAgainAtFinalizeWhereTheProofIsOld(t *testing.T) {
 			}
 			c := acmetest.StartServer(t, memory, test.config).NewAccount(t)
 			order := must(c.NewOrder(t.Context(), "a.example", "b.example"))(t)
-			for _, url := range order.Authorizations {
-				if a := must(c.GetAuthorization(t.Context(), url))(t); a.Status == acme.AuthorizationPending {
-					must(c.Post(t.Context(), a.Challenges[0].URL, map[string]any{}))(t)
-				}
-			}
+			prove(t, c, order)
 			at.advance(test.later)
 			if test.config.AuthorizationReuse > 0 { // another order, with the proofs of the first
 				order = must(c.NewOrder(t.Context(), "a.example", "b.example"))(t)

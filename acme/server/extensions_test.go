@@ -28,9 +28,20 @@ func issueFor(t *testing.T, c *acmetest.Client, names ...string) issued {
 	t.Helper()
 	key := acmetest.NewKey(t)
 	order := must(c.NewOrder(t.Context(), names...))(t)
+	prove(t, c, order)
 	order = must(c.Finalize(t.Context(), order, acmetest.NewCSR(t, key, names...)))(t)
 	block, _ := pem.Decode(must(c.Post(t.Context(), order.Certificate, nil))(t).Body)
 	return issued{must(x509.ParseCertificate(block.Bytes))(t), key}
+}
+
+// prove has the authorizations of an order that are pending become valid.
+func prove(t *testing.T, c *acmetest.Client, order *acmetest.Order) {
+	t.Helper()
+	for _, url := range order.Authorizations {
+		if a := must(c.GetAuthorization(t.Context(), url))(t); a.Status == acme.AuthorizationPending {
+			must(c.Post(t.Context(), a.Challenges[0].URL, map[string]any{}))(t)
+		}
+	}
 }
 
 // changeKey sends a keyChange; alter may spoil the inner JWS.
@@ -112,10 +123,11 @@ func revoke(t *testing.T, c *acmetest.Client, cert *x509.Certificate, reason int
 
 func TestACertificateIsRevokedInThreeWaysAndIsThenOnTheCRL(t *testing.T) {
 	t.Parallel()
-	s := startTrusted(t)
+	memory := acmetest.NewMemory()
+	s := acmetest.StartServer(t, memory, server.Config{Validator: &proof{store: memory}})
 	owner, other, stranger := s.NewAccount(t), s.NewAccount(t), s.NewAccount(t)
 	byAccount, byKey, byName := issueFor(t, owner, "a.example"), issueFor(t, owner, "b.example"), issueFor(t, owner, "c.example")
-	must(other.NewOrder(t.Context(), "c.example"))(t) // which makes it hold a valid authorization
+	prove(t, other, must(other.NewOrder(t.Context(), "c.example"))(t))
 	holder := s.NewClient(t)
 	holder.Key = byKey.key
 
@@ -136,6 +148,22 @@ func TestACertificateIsRevokedInThreeWaysAndIsThenOnTheCRL(t *testing.T) {
 	crl := fetchCRL(t, s, byAccount.cert)
 	if len(crl.RevokedCertificateEntries) != 3 || crl.RevokedCertificateEntries[0].ReasonCode != 1 {
 		t.Errorf("the CRL has %v", crl.RevokedCertificateEntries)
+	}
+}
+
+func TestWhereNothingIsProvedAnAccountRevokesOnlyItsOwn(t *testing.T) {
+	t.Parallel()
+	s := startTrusted(t)
+	owner, other := s.NewAccount(t), s.NewAccount(t)
+	i := issueFor(t, owner, "a.example")
+	issueFor(t, other, "a.example") // by which it holds a valid authorization
+	if resp := revoke(t, other, i.cert, 0); problemType(resp) != acme.Unauthorized {
+		t.Errorf("another account: status %d, problem %v; want unauthorized", resp.Status, resp.Problem)
+	}
+	holder := s.NewClient(t)
+	holder.Key = i.key
+	if resp := revoke(t, holder, i.cert, 0); resp.Status != http.StatusOK {
+		t.Errorf("by key: status %d, %s", resp.Status, resp.Body)
 	}
 }
 

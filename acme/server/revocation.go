@@ -20,7 +20,7 @@ import (
 var revocationReasons = []int{0, 1, 3, 4, 5, 9}
 
 // revokeCert revokes a certificate (RFC 8555 §7.6) at the request of the account
-// that it was issued to, of one that could have it issued to itself, or of
+// that it was issued to, of one that has proved control of all its names, or of
 // whoever holds its key. Three round trips, four for another account.
 func (s *Server) revokeCert(r *request) (*response, error) {
 	cert, parsed, reason, err := s.revocationOf(r)
@@ -99,6 +99,9 @@ func (s *Server) mayRevoke(r *request, cert *acme.Certificate, parsed *x509.Cert
 	}
 	if cert.AccountID == r.account.ID {
 		return nil
+	}
+	if s.config.Trusted { // authorizations are had for the asking, and show control of nothing
+		return acme.Problemf(acme.Unauthorized, "the certificate was issued to another account; only that, or whoever holds the certificate's key, revokes it here")
 	}
 	names := identifiersOf(parsed)
 	held, err := s.config.Store.ValidAuthorizations(r.ctx, r.account.ID, names, time.Time{}, s.config.Now(), !s.config.Trusted)
