@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"crypto"
 	"net/http"
 	"strings"
 	"testing"
@@ -187,4 +188,37 @@ func problemType(r *acmetest.Response) acme.ProblemType {
 		return ""
 	}
 	return r.Problem.Type
+}
+
+func TestOfAJWKOnlyTheKeyIsKept(t *testing.T) {
+	t.Parallel()
+	memory := acmetest.NewMemory()
+	s := acmetest.StartServer(t, memory, server.Config{})
+	kept := func(key crypto.Signer) {
+		t.Helper()
+		bare := &jose.JSONWebKey{Key: key.Public()}
+		account := must(memory.AccountByKey(t.Context(), must(acme.ThumbprintOf(bare))(t)))(t)
+		if diff := cmp.Diff(bare, account.Key); diff != "" {
+			t.Errorf("-want +kept\n%s", diff)
+		}
+	}
+	decorated := func(key crypto.Signer) jose.JSONWebKey {
+		return jose.JSONWebKey{Key: key.Public(), KeyID: "a name of the client's own", Use: "sig", Algorithm: "ES256"}
+	}
+	c := s.NewClient(t)
+	jws := &acmetest.JWS{
+		Key: c.Key, URL: c.Directory.NewAccount, Nonce: must(c.Nonce(t.Context()))(t),
+		Payload: []byte("{}"), Header: map[string]any{"jwk": decorated(c.Key)},
+	}
+	resp := must(c.PostJWS(t.Context(), c.Directory.NewAccount, jws))(t)
+	if resp.Status != http.StatusCreated {
+		t.Fatalf("status %d, %s", resp.Status, resp.Body)
+	}
+	kept(c.Key)
+	c.Account = resp.Header.Get("Location")
+	next := acmetest.NewKey(t)
+	if resp := changeKey(t, c, next, func(j *acmetest.JWS) { j.Header["jwk"] = decorated(next) }); resp.Status != http.StatusOK {
+		t.Fatalf("status %d, %s", resp.Status, resp.Body)
+	}
+	kept(next)
 }

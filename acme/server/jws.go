@@ -246,7 +246,7 @@ func (s *Server) authenticateKey(r *request, jws *jose.JSONWebSignature, nonce a
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	if err := r.verify(jws, key); err != nil {
+	if err := r.verify(jws, bare(key)); err != nil {
 		return err
 	}
 	if err := s.config.Store.RedeemNonce(r.ctx, nonce); err != nil {
@@ -264,6 +264,10 @@ func (r *request) verify(jws *jose.JSONWebSignature, key *jose.JSONWebKey) error
 	r.payload, r.key = payload, key
 	return nil
 }
+
+// bare returns the key without what a client may have written beside it (kid, x5c,
+// and others): it is kept with the account, and remembered.
+func bare(key *jose.JSONWebKey) *jose.JSONWebKey { return &jose.JSONWebKey{Key: key.Key} }
 
 // checkKey refuses account keys that are not safe (RFC 8555 §6.7 badPublicKey).
 // go-jose has refused points that are not on their curve.

@@ -83,5 +83,5 @@ func (s *Server) checkKeyChange(r *request, inner *jose.JSONWebSignature) (*jose
 	if !sameKey(payload.OldKey, r.account.Key) {
 		return nil, acme.Problemf(acme.Malformed, "the inner payload's oldKey is not the account's key")
 	}
-	return h.JSONWebKey, nil
+	return bare(h.JSONWebKey), nil
 }
