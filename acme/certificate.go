@@ -78,6 +78,6 @@ type CRL struct {
 type Issuer struct {
 	ID IssuerID
 	// Chains lists the chains, the default first, each in DER from the issuer's
-	// own certificate up to, and without, a root (RFC 8555 §9.1).
+	// own certificate, which is always there, up to, and without, a root (RFC 8555 §9.1).
 	Chains [][][]byte
 }

@@ -131,6 +131,9 @@ func (a *Authority) Issuer() *acme.Issuer {
 	for i, c := range a.chain {
 		chain[i] = slices.Clone(c.Raw)
 	}
+	if len(chain) == 0 { // the issuer is a root; its certificates point to it all the same
+		chain = [][]byte{slices.Clone(a.issuer.Raw)}
+	}
 	return &acme.Issuer{ID: a.id, Chains: [][][]byte{chain}}
 }
 

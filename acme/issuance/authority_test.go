@@ -197,7 +197,7 @@ func TestTheChainIsServedWithoutItsRoot(t *testing.T) {
 	}{
 		"an intermediate":                {func(*Config) {}, [][]byte{ca.intermediate.Raw}},
 		"an intermediate and the root":   {func(c *Config) { c.Chain = append(c.Chain, ca.root) }, [][]byte{ca.intermediate.Raw}},
-		"a root that issues by itself":   {func(c *Config) { c.Chain, c.Signer = []*x509.Certificate{ca.root}, ca.rootKey }, [][]byte{}},
+		"a root that issues by itself":   {func(c *Config) { c.Chain, c.Signer = []*x509.Certificate{ca.root}, ca.rootKey }, [][]byte{ca.root.Raw}},
 		"two roots, of which one counts": {func(c *Config) { c.Roots = append(c.Roots, newCA(t, ECDSAP256, testClock).root) }, [][]byte{ca.intermediate.Raw}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"net/http"
@@ -32,11 +33,11 @@ func (s *Server) certificate(r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n >= len(issuer.Chains) {
+	if n >= len(issuer.chains) {
 		return nil, notFound("no such chain")
 	}
-	resp := &response{body: encodeChain(cert.DER, issuer.Chains[n]), contentType: "application/pem-certificate-chain"}
-	for i := range issuer.Chains {
+	resp := &response{body: encodeChain(cert.DER, issuer.chains[n]), contentType: "application/pem-certificate-chain"}
+	for i := range issuer.chains {
 		switch i {
 		case n:
 		case 0:
@@ -48,18 +49,38 @@ func (s *Server) certificate(r *request) (*response, error) {
 	return resp, nil
 }
 
+// servedIssuer is an issuer as clients are given it.
+type servedIssuer struct {
+	certificate []byte // in DER
+	chains      [][][]byte
+}
+
 // issuerOf returns an issuer; it is read once. Of one whose certificate is renewed
 // meanwhile the older chain is served until this replica is replaced, too.
-func (s *Server) issuerOf(ctx context.Context, id acme.IssuerID) (*acme.Issuer, error) {
+func (s *Server) issuerOf(ctx context.Context, id acme.IssuerID) (*servedIssuer, error) {
 	kept, _ := s.issuers.Load(id)
-	if issuer, ok := kept.(*acme.Issuer); ok {
+	if issuer, ok := kept.(*servedIssuer); ok {
 		return issuer, nil
 	}
-	issuer, err := s.config.Store.Issuer(ctx, id)
-	if err == nil {
-		s.issuers.Store(id, issuer)
+	stored, err := s.config.Store.Issuer(ctx, id)
+	if err != nil {
+		return nil, err
 	}
-	return issuer, err
+	issuer := &servedIssuer{certificate: stored.Chains[0][0]}
+	for _, chain := range stored.Chains {
+		if isRoot(chain[0]) { // which clients have, or have no use for (RFC 8555 §9.1)
+			chain = nil
+		}
+		issuer.chains = append(issuer.chains, chain)
+	}
+	s.issuers.Store(id, issuer)
+	return issuer, nil
+}
+
+// isRoot reports whether a certificate in DER is signed by itself.
+func isRoot(der []byte) bool {
+	c, err := x509.ParseCertificate(der)
+	return err == nil && c.CheckSignatureFrom(c) == nil
 }
 
 // issuer gives an issuing certificate in DER to whoever follows the AIA of a
@@ -74,7 +95,7 @@ func (s *Server) issuer(r *request) (*response, error) {
 		return nil, err
 	}
 	return &response{
-		status: http.StatusOK, body: issuer.Chains[0][0], contentType: "application/pkix-cert", // RFC 2585 §4
+		status: http.StatusOK, body: issuer.certificate, contentType: "application/pkix-cert", // RFC 2585 §4
 		cacheable: "public, max-age=86400",
 	}, nil
 }

@@ -198,19 +198,6 @@ func TestAReasonThatIsNotTheClientsToGiveIsRefused(t *testing.T) {
 	}
 }
 
-func TestTheIssuerIsWhereCertificatesSay(t *testing.T) {
-	t.Parallel()
-	s := startTrusted(t)
-	cert := issueFor(t, s.NewAccount(t), "a.example").cert
-	point := must(url.Parse(cert.IssuingCertificateURL[0]))(t)
-	w := httptest.NewRecorder()
-	s.Handler.Distribution().ServeHTTP(w, httptest.NewRequest(http.MethodGet, point.Path, nil))
-	issuer := must(x509.ParseCertificate(w.Body.Bytes()))(t)
-	if err := cert.CheckSignatureFrom(issuer); err != nil {
-		t.Error(err)
-	}
-}
-
 // window reads the renewal information of a certificate.
 func window(t *testing.T, c *acmetest.Client, id string) (start, end time.Time, resp *acmetest.Response) {
 	t.Helper()

@@ -104,7 +104,7 @@ type Server struct {
 	bases   []base
 	metrics *metrics
 	mux     *http.ServeMux
-	issuers sync.Map // acme.IssuerID → *acme.Issuer
+	issuers sync.Map // acme.IssuerID → *servedIssuer
 	// accounts remembers accounts with their keys. Whether they are still so is for
 	// the store to say ([acme.Proof]).
 	accounts *lru.Cache[acme.ID, rememberedAccount]
