@@ -93,6 +93,16 @@ var rfcAuthorizations = []rfcCheck{
 		a, b := r.authorization(c, o.Authorizations[0]), r.authorization(c, o.Authorizations[1])
 		return r.expect(a.Wildcard != b.Wildcard, r.read(c, o.URL), "one authorization that is a wildcard's and one that is not")
 	}},
+	{says: "a valid authorization has the challenge that was met, and no other", check: func(r *rfcRun) error {
+		c := r.account()
+		return r.hasOnly(r.read(c, r.ready(c, r.name()).Authorizations[0]), acme.ChallengeValid)
+	}},
+	{says: "an invalid authorization has the challenge that failed, and no other", needs: proofs, check: func(r *rfcRun) error {
+		c, _, url, ch := r.pending(acme.HTTP01)
+		r.HTTP01.Set(ch.Token, "wrong")
+		r.respond(c, url, ch)
+		return r.hasOnly(r.read(c, url), acme.ChallengeInvalid)
+	}},
 	{says: "an authorization is shown to nobody else", check: func(r *rfcRun) error {
 		name := r.name()
 		return r.withheld(r.read(r.account(), r.order(r.account(), name).Authorizations[0]), name)
@@ -101,6 +111,13 @@ var rfcAuthorizations = []rfcCheck{
 		c := r.account()
 		return r.refusedWith(r.read(c, otherURL(r.order(c, r.name()).Authorizations[0])), http.StatusNotFound)
 	}},
+}
+
+// hasOnly wants an authorization to have one challenge, of a status.
+func (r *rfcRun) hasOnly(resp *Response, status acme.ChallengeStatus) error {
+	var a Authorization
+	ok := resp.Decode(&a) == nil && len(a.Challenges) == 1 && a.Challenges[0].Status == status
+	return r.expect(ok, resp, "one challenge, which is %s", status)
 }
 
 // rfcAuthzDeactivation: authorizations are given up (RFC 8555 §7.5.2).

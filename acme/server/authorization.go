@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
@@ -63,9 +64,9 @@ func (s *Server) authorizationResponse(r *request, a *acme.Authorization) *respo
 	if expires && !a.ExpiresAt.After(s.config.Now()) {
 		body.Status = acme.AuthorizationExpired
 	}
-	resp := &response{}
-	for i := range a.Challenges {
-		c := &a.Challenges[i]
+	resp, shown := &response{}, shownChallenges(a)
+	for i := range shown {
+		c := &shown[i]
 		if c.Status == acme.ChallengeProcessing {
 			resp.retryAfter = pollInterval // RFC 8555 §7.5.1
 		}
@@ -73,4 +74,25 @@ func (s *Server) authorizationResponse(r *request, a *acme.Authorization) *respo
 	}
 	resp.body = body
 	return resp
+}
+
+// showTrust shows the challenge of an authorization that is valid without a proof as
+// met: whoever reads it is told so already by the authorization.
+func showTrust(a *acme.Authorization) {
+	if a.Status == acme.AuthorizationValid && a.Proved() == nil && len(a.Challenges) > 0 {
+		a.Challenges[0].Status, a.Challenges[0].ValidatedAt = acme.ChallengeValid, a.CreatedAt
+	}
+}
+
+// shownChallenges returns the challenge that an authorization was settled by, or else
+// all that may settle it (RFC 8555 §7.1.4).
+func shownChallenges(a *acme.Authorization) []acme.Challenge {
+	showTrust(a)
+	i := slices.IndexFunc(a.Challenges, func(c acme.Challenge) bool {
+		return c.Status == acme.ChallengeValid || c.Status == acme.ChallengeInvalid
+	})
+	if i < 0 {
+		return a.Challenges
+	}
+	return a.Challenges[i : i+1]
 }

@@ -76,6 +76,7 @@ func (s *Server) challengeResponse(r *request, a *acme.Authorization, c *acme.Ch
 	if c == nil {
 		return nil, notFound("the authorization has no challenge of this type")
 	}
+	showTrust(a)
 	resp := &response{body: s.challengeBody(r, a, c), links: []string{link(r.base.authorization(a.ID), "up")}}
 	if c.Status == acme.ChallengeProcessing {
 		resp.retryAfter = pollInterval
