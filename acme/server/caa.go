@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +14,8 @@ const (
 	// Requirements of the CA/Browser Forum (§4.2.2.1) have it; RFC 8659 leaves it to
 	// the authority.
 	caaLasts = 8 * time.Hour
+	// caaTimeout bounds the lookups of all names of an order together.
+	caaTimeout = 10 * time.Second
 	// caaAtOnce bounds how many names' records are looked up at once.
 	caaAtOnce = 10
 )
@@ -21,7 +24,7 @@ const (
 // too long ago: as a proof of control is held against them when it is made, that
 // is when. Where all proofs of an order are its own and it is young, nothing is
 // asked, not even the store. It is done before the order is locked: a slow DNS
-// must not hold a connection to the database.
+// must hold neither a connection to the database nor the place of another request.
 func (s *Server) recheckCAA(r *request, id acme.ID) error {
 	own := !s.config.Trusted && s.config.AuthorizationReuse == 0
 	now := s.config.Now()
@@ -40,8 +43,15 @@ func (s *Server) recheckCAA(r *request, id acme.ID) error {
 			names, stale = append(names, name), append(stale, proof)
 		}
 	}
-	// The order stays ready: a record can be corrected.
-	return together(s.checkCAA(r, names, stale), len(order.Identifiers))
+	if len(names) == 0 {
+		return nil
+	}
+	r.leave()
+	found := s.checkCAA(r, names, stale)
+	if err := r.enter(); err != nil {
+		return err
+	}
+	return together(found, len(order.Identifiers)) // the order stays ready: a record can be corrected
 }
 
 // proofOf returns the challenge by which control of a name was proved; a zero one
@@ -59,6 +69,8 @@ func proofOf(name acme.Identifier, authorizations []*acme.Authorization) *acme.C
 // checkCAA asks for the records of names, of which each was proved by a challenge,
 // and returns what forbids issuance.
 func (s *Server) checkCAA(r *request, names []acme.Identifier, proofs []*acme.Challenge) []*acme.Problem {
+	ctx, cancel := context.WithTimeout(r.ctx, caaTimeout)
+	defer cancel()
 	found := make([]*acme.Problem, len(names))
 	slots := make(chan struct{}, caaAtOnce)
 	var wait sync.WaitGroup
@@ -66,7 +78,7 @@ func (s *Server) checkCAA(r *request, names []acme.Identifier, proofs []*acme.Ch
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			if found[i] = s.config.CAA.CheckCAA(r.ctx, r.proof.Account, name, proofs[i].Type); found[i] != nil {
+			if found[i] = s.config.CAA.CheckCAA(ctx, r.proof.Account, name, proofs[i].Type); found[i] != nil {
 				found[i].Identifier = &names[i]
 			}
 		})

@@ -114,3 +114,43 @@ func TestARefusalByCAAAtFinalizeNamesEachNameAndLeavesTheOrderReady(t *testing.T
 		t.Errorf("after the records were corrected: %v", resp.Problem)
 	}
 }
+
+// slowRecords stand for a DNS that answers when the test wants.
+type slowRecords struct {
+	asked chan time.Time // the deadline of each lookup
+	goOn  chan struct{}  // closed when it answers
+}
+
+// CheckCAA implements [server.CAAChecker].
+func (s *slowRecords) CheckCAA(ctx context.Context, _ acme.ID, _ acme.Identifier, _ acme.ChallengeType) *acme.Problem {
+	deadline, _ := ctx.Deadline()
+	s.asked <- deadline
+	<-s.goOn
+	return nil
+}
+
+func TestASlowDNSTakesNobodysPlaceAndHasOneDeadlineForAllNames(t *testing.T) {
+	t.Parallel()
+	caa := &slowRecords{asked: make(chan time.Time), goOn: make(chan struct{})}
+	c := acmetest.StartServer(t, acmetest.NewMemory(), server.Config{CAA: caa, MaxRequests: 1}).NewAccount(t)
+	names := []string{"a.example", "b.example"}
+	order := must(c.NewOrder(t.Context(), names...))(t)
+	csr := acmetest.NewCSR(t, acmetest.NewKey(t), names...)
+	finalized := make(chan error)
+	before := time.Now()
+	go func() {
+		_, err := c.Finalize(t.Context(), order, csr)
+		finalized <- err
+	}()
+	first, second := <-caa.asked, <-caa.asked
+	if wait := first.Sub(before); !first.Equal(second) || wait < 10*time.Second || wait > 20*time.Second {
+		t.Errorf("deadlines %s and %s after the request; want one, of ten seconds", wait, second.Sub(before))
+	}
+	if o, err := c.GetOrder(t.Context(), order.URL); err != nil || o.Status != acme.OrderReady {
+		t.Errorf("another request meanwhile: %+v, %v", o, err)
+	}
+	close(caa.goOn)
+	if err := <-finalized; err != nil {
+		t.Error(err)
+	}
+}
