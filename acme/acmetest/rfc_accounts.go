@@ -61,7 +61,10 @@ var rfcNewAccount = []rfcCheck{
 	}},
 	{says: "a payload of newAccount that is no object is malformed", check: func(r *rfcRun) error {
 		c := r.client()
-		return r.refused(r.post(c, c.Directory.NewAccount, []byte(`[1]`)), acme.Malformed)
+		return errors.Join(
+			r.refused(r.post(c, c.Directory.NewAccount, []byte(`[1]`)), acme.Malformed),
+			r.refused(r.post(c, c.Directory.NewAccount, []byte(` null`)), acme.Malformed),
+		)
 	}},
 }
 
@@ -118,7 +121,12 @@ var rfcAccountUpdate = []rfcCheck{
 	}},
 	{says: "a client cannot revoke its account", check: func(r *rfcRun) error {
 		c := r.account()
-		return r.refused(r.post(c, c.Account, obj{"status": "revoked"}))
+		resp := r.post(c, c.Account, obj{"status": "revoked", "contact": []string{"mailto:b@example.com"}})
+		if err := r.expect(strings.Contains(string(resp.Body), "b@example.com"), resp, "the new contact: a status is ignored"); err != nil {
+			return err
+		}
+		resp = r.readAccount(c)
+		return r.expect(member(resp, "status") == "valid", resp, "an account that is valid")
 	}},
 	{says: "a client cannot set its key by an update", check: func(r *rfcRun) error {
 		c := r.account()

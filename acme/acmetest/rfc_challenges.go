@@ -36,7 +36,10 @@ var rfcResponses = []rfcCheck{
 	}},
 	{says: "a response that is no object is refused", needs: proofs, check: func(r *rfcRun) error {
 		c, _, _, ch := r.pending(acme.HTTP01)
-		return r.refused(r.post(c, ch.URL, []byte(`"{}"`)), acme.Malformed)
+		return errors.Join(
+			r.refused(r.post(c, ch.URL, []byte(`"{}"`)), acme.Malformed),
+			r.refused(r.post(c, ch.URL, []byte(`null`)), acme.Malformed),
+		)
 	}},
 	{says: "a challenge is answered by nobody else", needs: proofs, check: func(r *rfcRun) error {
 		c, _, url, ch := r.pending(acme.HTTP01)

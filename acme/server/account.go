@@ -122,8 +122,7 @@ func (s *Server) account(r *request) (*response, error) {
 	case payload.Status == acme.AccountDeactivated:
 		account, err = s.config.Store.DeactivateAccount(r.ctx, id)
 		s.accounts.Remove(id)
-	case payload.Status != "" && payload.Status != acme.AccountValid:
-		return nil, acme.Problemf(acme.Malformed, `status: a client may set "deactivated" only`)
+	// Another status is ignored, as are orders and the agreement to the terms.
 	case payload.Contact != nil:
 		if err := checkContact(*payload.Contact); err != nil {
 			return nil, err

@@ -112,8 +112,11 @@ func TestContactsAreReplaced(t *testing.T) {
 			t.Errorf("contact is %v, want %v", got.Contact, contact)
 		}
 	}
-	if resp := must(c.Post(t.Context(), c.Account, map[string]string{"status": "revoked"}))(t); resp.Problem == nil {
-		t.Error("a client revoked its account")
+	// RFC 8555 §7.3.2: a status that is not the client's to set is ignored.
+	resp := must(c.Post(t.Context(), c.Account, map[string]string{"status": "revoked"}))(t)
+	var got struct{ Status acme.AccountStatus }
+	if err := resp.Decode(&got); err != nil || resp.Status != http.StatusOK || got.Status != acme.AccountValid {
+		t.Errorf("status revoked: %d, %s; want 200 and an account that is valid", resp.Status, resp.Body)
 	}
 }
 

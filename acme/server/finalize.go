@@ -58,6 +58,8 @@ func finalizeProblem(err error) error {
 	switch {
 	case errors.Is(err, acme.ErrKeyInUse):
 		return acme.Problemf(acme.BadCSR, "the CSR has the key of an account; a certificate needs a key of its own")
+	case errors.As(err, &state) && state.Object == "account": // it was deactivated meanwhile
+		return unauthorized("the account is %s", state.State)
 	case errors.As(err, &state) && state.State == string(acme.OrderPending):
 		return acme.Problemf(acme.OrderNotReady, "the order is pending: not all of its authorizations are valid yet")
 	case errors.As(err, &state) && state.State == acme.OrderUnproved:

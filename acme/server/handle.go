@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,6 +59,9 @@ func (r *request) decode(v any) error {
 	}
 	if err := json.Unmarshal(r.payload, v); err != nil {
 		return acme.Problemf(acme.Malformed, "the payload: %s", acme.Excerpt(err.Error()))
+	}
+	if bytes.TrimLeft(r.payload, " \t\r\n")[0] != '{' { // null, which Unmarshal takes for nothing
+		return acme.Problemf(acme.Malformed, "the payload is not a JSON object")
 	}
 	return nil
 }

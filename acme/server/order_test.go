@@ -38,6 +38,7 @@ var orderRequests = []struct {
 	{"a time that is none", `{"identifiers":[{"type":"dns","value":"a.example"}],"notAfter":"tomorrow"}`, acme.Malformed},
 	{"not JSON", `{`, acme.Malformed},
 	{"not an object", `[]`, acme.Malformed},
+	{"null", ` null`, acme.Malformed},
 }
 
 func TestNewOrderTakesWhatCanBeIssuedAndSaysWhyNot(t *testing.T) {
@@ -198,4 +199,22 @@ func problemOf(err error) acme.ProblemType {
 		return p.Type
 	}
 	return ""
+}
+
+// goneStore is a store where an account is deactivated while it finalizes.
+type goneStore struct{ acmetest.Store }
+
+func (goneStore) FinalizeOrder(_ context.Context, by *acme.Proof, _ acme.Finalization, _ acme.IssueFunc) (*acme.Order, error) {
+	return nil, &acme.StateError{Object: "account", ID: by.Account, State: string(acme.AccountDeactivated)}
+}
+
+func TestAnAccountThatIsDeactivatedWhileItFinalizesIsUnauthorized(t *testing.T) {
+	t.Parallel()
+	c := acmetest.StartServer(t, goneStore{acmetest.NewMemory()}, server.Config{}).NewAccount(t)
+	order := must(c.NewOrder(t.Context(), "a.example"))(t)
+	csr := base64.RawURLEncoding.EncodeToString(acmetest.NewCSR(t, acmetest.NewKey(t), "a.example"))
+	resp := must(c.Post(t.Context(), order.Finalize, map[string]string{"csr": csr}))(t)
+	if resp.Status != http.StatusUnauthorized || problemType(resp) != acme.Unauthorized {
+		t.Errorf("status %d, %s; want 401, unauthorized", resp.Status, resp.Body)
+	}
 }
