@@ -60,6 +60,18 @@ var rfcBindings = []rfcCheck{
 	})},
 	{says: "a binding of no key is refused", needs: externalAccounts, check: bindingRefused(func(_ *rfcRun, b *rfcBinding) { b.payload = []byte("{}") })},
 	{says: "a binding with an empty signature is refused", needs: externalAccounts, check: bindingRefused(func(_ *rfcRun, b *rfcBinding) { b.unsigned = true })},
+	{says: "a binding with an unprotected header is refused", needs: externalAccounts, check: func(r *rfcRun) error {
+		c := r.client()
+		binding := r.binding(c, nil)
+		binding["header"] = obj{}
+		return r.refused(r.bind(c, binding), acme.Malformed)
+	}},
+	{says: "a binding in the general serialization is refused", needs: externalAccounts, check: func(r *rfcRun) error {
+		c := r.client()
+		b := r.binding(c, nil)
+		one := obj{"protected": b["protected"], "signature": b["signature"]}
+		return r.refused(r.bind(c, obj{"payload": b["payload"], "signatures": []obj{one}}), acme.Malformed)
+	}},
 	{says: "a binding that is no JWS is refused", needs: externalAccounts, check: func(r *rfcRun) error {
 		return r.refused(r.newAccount(r.client(), obj{"externalAccountBinding": obj{"kid": "x"}}))
 	}},

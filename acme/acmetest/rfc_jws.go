@@ -29,11 +29,17 @@ var rfcJWS = []rfcCheck{
 	{says: "the general serialization is refused", check: serializationRefused(func(protected, payload, signature string) string {
 		return `{"payload":"` + payload + `","signatures":[{"protected":"` + protected + `","signature":"` + signature + `"}]}`
 	})},
+	{says: "the general serialization is refused where its member is written with an escape", check: serializationRefused(func(protected, payload, signature string) string {
+		return `{"payload":"` + payload + `","\u0073ignatures":[{"protected":"` + protected + `","signature":"` + signature + `"}]}`
+	})},
 	{says: "two signatures are refused", check: serializationRefused(func(protected, payload, signature string) string {
 		one := `{"protected":"` + protected + `","signature":"` + signature + `"}`
 		return `{"payload":"` + payload + `","signatures":[` + one + `,` + one + `]}`
 	})},
 	{says: "an unprotected header is refused", check: readRefused(func(_ *rfcRun, _ *Client, j *JWS) { j.Body = obj{"header": obj{"x": "y"}} })},
+	{says: "an unprotected header is refused where its member is written with an escape", check: serializationRefused(func(protected, payload, signature string) string {
+		return `{"protected":"` + protected + `","\u0068eader":{},"payload":"` + payload + `","signature":"` + signature + `"}`
+	})},
 	{says: "an unprotected header that repeats the protected one is refused", check: readRefused(func(_ *rfcRun, c *Client, j *JWS) {
 		j.Header, j.Body = obj{"kid": nil}, obj{"header": obj{"kid": c.Account}}
 	})},

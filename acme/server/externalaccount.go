@@ -31,8 +31,8 @@ func (e *ExternalAccounts) verify(binding json.RawMessage, accountKey *jose.JSON
 		return "", nil
 	}
 	jws, err := jose.ParseSignedJSON(string(binding), bindingAlgorithms)
-	if err != nil || len(jws.Signatures) != 1 {
-		return "", acme.Problemf(acme.Malformed, "externalAccountBinding is not a flattened JWS with one of HS256, HS384, HS512")
+	if err != nil || len(jws.Signatures) != 1 || hasMember(binding, "signatures") || hasMember(binding, "header") {
+		return "", acme.Problemf(acme.Malformed, "externalAccountBinding is not a flattened JWS with one of HS256, HS384, HS512 and without an unprotected header")
 	}
 	h := jws.Signatures[0].Protected
 	switch got, _ := h.ExtraHeaders["url"].(string); {

@@ -124,13 +124,11 @@ func parseJWS(body []byte) (*jose.JSONWebSignature, error) {
 	if err != nil {
 		return nil, diagnoseJWS(body, err)
 	}
-	// Of the general serialization go-jose leaves no trace, but its member's name,
-	// which cannot stand in a base64url value, is in the body.
-	if len(jws.Signatures) != 1 || bytes.Contains(body, []byte(`"signatures"`)) {
+	if len(jws.Signatures) != 1 || hasMember(body, "signatures") { // of which go-jose leaves no trace
 		return nil, acme.Problemf(acme.Malformed, "the JWS must have the flattened serialization with one signature")
 	}
 	sig := &jws.Signatures[0]
-	if u := sig.Unprotected; u.KeyID != "" || u.JSONWebKey != nil || u.Algorithm != "" || u.Nonce != "" || len(u.ExtraHeaders) > 0 || bytes.Contains(body, []byte(`"header"`)) {
+	if u := sig.Unprotected; u.KeyID != "" || u.JSONWebKey != nil || u.Algorithm != "" || u.Nonce != "" || len(u.ExtraHeaders) > 0 || hasMember(body, "header") {
 		return nil, acme.Problemf(acme.Malformed, "the JWS must not have an unprotected header")
 	}
 	p := &sig.Protected
@@ -144,6 +142,24 @@ func parseJWS(body []byte) (*jose.JSONWebSignature, error) {
 		return nil, acme.Problemf(acme.Malformed, `the JWS must have exactly one of "jwk" and "kid"`)
 	}
 	return jws, nil
+}
+
+// hasMember reports whether a JWS has a member of a name. No value of a JWS has it in
+// quotes, so that it is enough to look for that, unless names may be written with
+// escapes.
+func hasMember(jws []byte, name string) bool {
+	if bytes.Contains(jws, []byte(`"`+name+`"`)) {
+		return true
+	}
+	if !bytes.Contains(jws, []byte(`\`)) {
+		return false
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(jws, &members) != nil {
+		return true // go-jose read something else in it than we do
+	}
+	_, found := members[name]
+	return found
 }
 
 // diagnoseJWS says what is wrong with a JWS that did not parse.
