@@ -63,8 +63,7 @@ func (p *NamePolicy) checkDNS(id acme.Identifier) string {
 		return fmt.Sprintf("it has %q more often than %d times in a row, which this server's policy does not allow", repeated, p.MaxRepeats)
 	}
 	for _, pattern := range p.DenyDNS {
-		// A wildcard stands for denied names, too.
-		if covers(pattern, id.Value) || (id.IsWildcard() && covers(id.Value, pattern)) {
+		if covers(pattern, id.Value) || standsFor(id, pattern) {
 			return fmt.Sprintf("this server's policy denies %q", pattern)
 		}
 	}
@@ -127,6 +126,13 @@ func covers(pattern, name string) bool {
 		return pattern == name
 	}
 	return strings.HasSuffix(strings.TrimPrefix(name, "*"), below) && name != below[1:]
+}
+
+// standsFor reports whether a certificate for an identifier is good for a name: that
+// of a wildcard is for names of one label more (RFC 6125 §6.4.3).
+func standsFor(id acme.Identifier, name string) bool {
+	_, parent, _ := strings.Cut(name, ".")
+	return id.Value == name || id == acme.Identifier{Type: acme.DNS, Value: parent}.Wildcard()
 }
 
 // quoted lists patterns for a problem.

@@ -42,6 +42,22 @@ func TestOnlyWhatThePolicyAllowsIsOrdered(t *testing.T) {
 	}
 }
 
+func TestAWildcardIsDeniedWithTheNamesThatItStandsForAndNoOthers(t *testing.T) {
+	t.Parallel()
+	s := acmetest.StartServer(t, acmetest.NewMemory(), server.Config{Names: server.NamePolicy{
+		DenyDNS: []string{"*.secret.corp.example", "a.deep.corp.example", "a.b.c.corp.example"},
+	}})
+	c := s.NewAccount(t)
+	for name, allowed := range map[string]bool{
+		"*.corp.example": true, "*.example": true, "*.secret.corp.example": false, "*.x.secret.corp.example": false,
+		"*.deep.corp.example": false, "*.c.corp.example": true, "*.b.c.corp.example": false, "*.a.deep.corp.example": true,
+	} {
+		if _, err := c.NewOrder(t.Context(), name); (err == nil) != allowed {
+			t.Errorf("%s: %v; want allowed %v", name, err, allowed)
+		}
+	}
+}
+
 func TestAPolicyThatWasTightenedHoldsForOrdersOfBefore(t *testing.T) {
 	t.Parallel()
 	memory, names := acmetest.NewMemory(), []string{"a.example", "b.example", "c.example"}
