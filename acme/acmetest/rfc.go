@@ -35,8 +35,8 @@ type Target struct {
 	// Challenges lists the challenge types of drafts that the server offers, of which
 	// there are dns-account-01 and dns-persist-01. Checks of others are left out.
 	Challenges []acme.ChallengeType
-	// Address is an IP address by which the server reaches the responders; default
-	// 127.0.0.1.
+	// Address is an IP address by which the server reaches the responders; where
+	// Trusted, any that it issues for. Default 127.0.0.1.
 	Address string
 	// ExternalAccounts has MAC keys of external account binding, by their
 	// identifiers. Without any, checks of bindings are left out; they are required

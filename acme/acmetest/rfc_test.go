@@ -51,7 +51,7 @@ func TestAServerThatTrustsItsAccountsKeepsTheRFCs(t *testing.T) {
 		Required: true, Keys: map[string][]byte{"tenant": []byte("a key of thirty-two octets......")},
 	}})
 	acmetest.TestRFC(t, &acmetest.Target{
-		DirectoryURL: s.DirectoryURL(), HTTP: s.Client(), Trusted: true,
+		DirectoryURL: s.DirectoryURL(), HTTP: s.Client(), Trusted: true, Address: "192.0.2.1",
 		ExternalAccounts: map[string][]byte{"tenant": []byte("a key of thirty-two octets......")}, Known: known,
 	})
 }

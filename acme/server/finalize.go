@@ -41,7 +41,7 @@ func (s *Server) finalize(r *request) (*response, error) {
 	}
 	order, err := s.config.Store.FinalizeOrder(r.ctx, r.proof, acme.Finalization{OrderID: id, Key: key, Proved: !s.config.Trusted},
 		func(ctx context.Context, o *acme.Order) (*acme.Certificate, error) {
-			if err := s.config.Names.checkAll(o.Identifiers); err != nil {
+			if err := s.checkNames(o.Identifiers); err != nil {
 				return nil, err
 			}
 			return s.config.Issuer.Issue(ctx, o, csr)

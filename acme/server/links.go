@@ -12,6 +12,7 @@ import (
 // start with the one that the request came by.
 type base struct {
 	host string // as in the Host header
+	name string // of the host, without a port
 	url  string // without a slash at the end
 }
 

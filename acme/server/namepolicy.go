@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
@@ -41,13 +42,26 @@ func (p *NamePolicy) check(id acme.Identifier) error {
 	return problem
 }
 
-// checkAll checks the identifiers of an order again before its certificate is signed:
-// the policy may have been tightened since it was made.
-func (p *NamePolicy) checkAll(identifiers []acme.Identifier) error {
+// checkName refuses an identifier that may not be ordered: by the policy, or because
+// it is the server's own. Where nothing is proved, anybody could stand in for the
+// server with a certificate for that.
+func (s *Server) checkName(id acme.Identifier) error {
+	own := func(b base) bool { return standsFor(id, b.name) }
+	if !s.config.Trusted || !slices.ContainsFunc(s.bases, own) {
+		return s.config.Names.check(id)
+	}
+	p := acme.Problemf(acme.RejectedIdentifier, "identifier %q: this ACME server is reached by it, and control of it would not be proved here", id)
+	p.Identifier = &id
+	return p
+}
+
+// checkNames checks the identifiers of an order again before its certificate is
+// signed: the policy may have been tightened since it was made.
+func (s *Server) checkNames(identifiers []acme.Identifier) error {
 	var faults []*acme.Problem
 	for _, id := range identifiers {
 		var fault *acme.Problem
-		if errors.As(p.check(id), &fault) {
+		if errors.As(s.checkName(id), &fault) {
 			faults = append(faults, fault)
 		}
 	}

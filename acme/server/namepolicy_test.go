@@ -58,6 +58,29 @@ func TestAWildcardIsDeniedWithTheNamesThatItStandsForAndNoOthers(t *testing.T) {
 	}
 }
 
+func TestTheServersOwnNamesAreNotIssuedForWhereNothingIsProved(t *testing.T) {
+	t.Parallel()
+	memory := acmetest.NewMemory()
+	for _, config := range []server.Config{{}, {Validator: &proof{store: memory}}} {
+		s := acmetest.StartServer(t, memory, config)
+		authority := acmetest.NewAuthority(t)
+		config.Store, config.Issuer, config.Trusted = memory, authority, config.Validator == nil
+		config.Nonces = must(nonce.New(t.Context(), nonce.Config{Keys: memory}))(t)
+		config.URLs = []string{s.URL, "https://internal.pki.svc", "https://acme.internal.pki.svc:8443"}
+		c := s.NewAccount(t)
+		c.HTTP = &http.Client{Transport: &bubble{Server: must(server.New(config))(t)}}
+		for name, own := range map[string]bool{
+			"internal.pki.svc": true, "*.pki.svc": true, "acme.internal.pki.svc": true, "*.internal.pki.svc": true,
+			"other.pki.svc": false, "*.svc": false, "pki.svc": false,
+		} {
+			resp := must(c.Post(t.Context(), c.Directory.NewOrder, map[string]any{"identifiers": []acme.Identifier{{Type: acme.DNS, Value: name}}}))(t)
+			if refused := problemType(resp) == acme.RejectedIdentifier; refused != (own && config.Trusted) {
+				t.Errorf("%s, trusted %v: status %d, %s", name, config.Trusted, resp.Status, resp.Body)
+			}
+		}
+	}
+}
+
 func TestAPolicyThatWasTightenedHoldsForOrdersOfBefore(t *testing.T) {
 	t.Parallel()
 	memory, names := acmetest.NewMemory(), []string{"a.example", "b.example", "c.example"}

@@ -27,7 +27,7 @@ func (s *Server) newAuthz(r *request) (*response, error) {
 	if id.IsWildcard() {
 		return nil, acme.Problemf(acme.Malformed, "identifier %q: wildcards are not pre-authorized (RFC 8555 §7.4.1)", id)
 	}
-	if err := s.config.Names.check(id); err != nil {
+	if err := s.checkName(id); err != nil {
 		return nil, err
 	}
 	if err := s.checkProvable(id); err != nil {

@@ -95,7 +95,7 @@ func (s *Server) parseIdentifiers(payload *newOrderJSON) ([]acme.Identifier, err
 	for _, given := range payload.Identifiers {
 		id, err := acme.ParseIdentifier(given.Type, given.Value)
 		if err == nil {
-			err = s.config.Names.check(id)
+			err = s.checkName(id)
 		}
 		if err == nil {
 			err = s.checkProvable(id)

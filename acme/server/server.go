@@ -49,7 +49,7 @@ type Config struct {
 	// Meta is the directory's metadata.
 	Meta Meta
 	// Trusted makes every authorization valid from the start: the account is
-	// trusted, control is not proved.
+	// trusted, control is not proved. Only the hosts of URLs are not issued for.
 	Trusted bool
 	// Challenges lists the challenge types offered; default
 	// [acme.DefaultChallenges]. dns-persist-01 needs Meta.CAAIdentities.
@@ -277,7 +277,7 @@ func newBase(text string) (base, error) {
 	if u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" {
 		return base{}, fmt.Errorf("base URL %q: want https://host or https://host:port", text)
 	}
-	return base{host: u.Host, url: text}, nil
+	return base{host: u.Host, name: u.Hostname(), url: text}, nil
 }
 
 // ServeHTTP answers ACME clients; it is meant to be served over TLS (RFC 8555 §6.1).
