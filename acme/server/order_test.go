@@ -218,3 +218,26 @@ func TestAnAccountThatIsDeactivatedWhileItFinalizesIsUnauthorized(t *testing.T) 
 		t.Errorf("status %d, %s; want 401, unauthorized", resp.Status, resp.Body)
 	}
 }
+
+func TestWhoeverWaitsForAValidationIsToldWhenToAskAgain(t *testing.T) {
+	t.Parallel()
+	memory := acmetest.NewMemory()
+	c := acmetest.StartServer(t, memory, server.Config{Validator: &proof{store: memory, pending: true}}).NewAccount(t)
+	url := must(c.NewOrder(t.Context(), "a.example"))(t).Authorizations[0]
+	challenge := must(c.GetAuthorization(t.Context(), url))(t).Challenges[0].URL
+	for _, step := range []struct {
+		name, url, want string
+		payload         any
+	}{
+		{"an authorization that nobody has begun", url, "", nil},
+		{"a challenge that nobody has begun", challenge, "", nil},
+		{"the answer to a response", challenge, "1", map[string]any{}},
+		{"a challenge that is processing", challenge, "1", nil},
+		{"its authorization", url, "1", nil},
+	} {
+		resp := must(c.Post(t.Context(), step.url, step.payload))(t)
+		if got := resp.Header.Get("Retry-After"); resp.Status != http.StatusOK || got != step.want {
+			t.Errorf("%s: status %d, Retry-After %q; want %q", step.name, resp.Status, got, step.want)
+		}
+	}
+}
