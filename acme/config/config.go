@@ -73,6 +73,10 @@ type CertificateAuthority struct {
 	CertificateFile string `json:"certificateFile"`
 	// KeyFile has its private key.
 	KeyFile string `json:"keyFile"`
+	// AlternateChainsFile has other chains, one behind another, that clients may choose
+	// (RFC 8555 §7.4.2): each begins with a certificate of the issuing key and subject
+	// that another authority signed, as where a root is replaced; optional.
+	AlternateChainsFile string `json:"alternateChainsFile,omitempty"`
 	// RootsFile has the root certificates that clients should trust.
 	RootsFile string `json:"rootsFile"`
 	// Lint says whether certificates are held against RFC 5280 before they leave.

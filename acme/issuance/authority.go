@@ -21,6 +21,10 @@ type Config struct {
 	Chain []*x509.Certificate
 	// Roots are the certificates that clients trust, old and new.
 	Roots []*x509.Certificate
+	// Alternates has other chains, one behind another, that clients may choose (RFC
+	// 8555 §7.4.2). Each begins with a certificate of the issuing key and subject that
+	// another authority signed; a root at its end is left out.
+	Alternates []*x509.Certificate
 	// Signer has the issuing certificate's private key.
 	Signer crypto.Signer
 	// Profiles lists the kinds of certificate; at least one.
@@ -49,6 +53,7 @@ type Authority struct {
 	id       acme.IssuerID
 	chain    []*x509.Certificate // as served: from the issuer up to, and without, a root
 	roots    []*x509.Certificate
+	others   [][]*x509.Certificate // the alternate chains, as served
 	signer   crypto.Signer
 	profiles map[string]Profile
 	fallback string // the default profile
@@ -81,6 +86,9 @@ func New(c Config) (*Authority, error) {
 	}
 	if a.clock == nil {
 		a.clock = time.Now
+	}
+	if a.others, err = a.splitChains(c.Alternates); err != nil {
+		return nil, err
 	}
 	if err := a.setURLs(c.BaseURL); err != nil {
 		return nil, err
@@ -125,16 +133,21 @@ func CRLPath(id acme.IssuerID) string { return fmt.Sprintf("/crl/%x", id[:]) }
 // (RFC 5280 §4.2.2.1).
 func IssuerPath(id acme.IssuerID) string { return fmt.Sprintf("/issuer/%x", id[:]) }
 
-// Issuer returns the issuing certificate with its chain, for the store.
+// Issuer returns the issuing certificate with its chains, for the store.
 func (a *Authority) Issuer() *acme.Issuer {
-	chain := make([][]byte, len(a.chain))
-	for i, c := range a.chain {
-		chain[i] = slices.Clone(c.Raw)
+	own := a.chain
+	if len(own) == 0 { // the issuer is a root; its certificates point to it all the same
+		own = []*x509.Certificate{a.issuer}
 	}
-	if len(chain) == 0 { // the issuer is a root; its certificates point to it all the same
-		chain = [][]byte{slices.Clone(a.issuer.Raw)}
+	issuer := &acme.Issuer{ID: a.id}
+	for _, certificates := range append([][]*x509.Certificate{own}, a.others...) {
+		chain := make([][]byte, len(certificates))
+		for i, c := range certificates {
+			chain[i] = slices.Clone(c.Raw)
+		}
+		issuer.Chains = append(issuer.Chains, chain)
 	}
-	return &acme.Issuer{ID: a.id, Chains: [][][]byte{chain}}
+	return issuer
 }
 
 // Certificate returns the issuing certificate, which must not be changed.

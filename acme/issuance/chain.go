@@ -1,12 +1,15 @@
 package issuance
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
 // checkIssuer checks what can be told of the chain and the key by looking at
@@ -48,15 +51,23 @@ func checkOrder(chain []*x509.Certificate) error {
 	return nil
 }
 
+// checkTimes checks that all of the certificates are valid now.
+func checkTimes(certificates []*x509.Certificate, now time.Time) error {
+	for _, c := range certificates {
+		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+			return fmt.Errorf("%s is valid from %s to %s, and it is %s", describe(c), stamp(c.NotBefore), stamp(c.NotAfter), stamp(now))
+		}
+	}
+	return nil
+}
+
 // prove signs a certificate that lasts for a moment and never leaves, and
 // verifies it as a client would: the key works, nothing has expired, path
 // lengths and usages allow every profile, and the chain leads to a root.
 func (a *Authority) prove() error {
 	now := a.clock()
-	for _, c := range append([]*x509.Certificate{a.issuer}, a.chain...) {
-		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
-			return fmt.Errorf("%s is valid from %s to %s, and it is %s", describe(c), stamp(c.NotBefore), stamp(c.NotAfter), stamp(now))
-		}
+	if err := checkTimes(append([]*x509.Certificate{a.issuer}, a.chain...), now); err != nil {
+		return err
 	}
 	key, err := GenerateKey(ECDSAP256)
 	if err != nil {
@@ -117,6 +128,35 @@ func withoutRoots(chain, roots []*x509.Certificate) []*x509.Certificate {
 		end = len(chain)
 	}
 	return slices.Clone(chain[:end])
+}
+
+// splitChains returns the alternate chains, each checked: what a client is given leads
+// from what the issuer signs to where the chain says.
+func (a *Authority) splitChains(certificates []*x509.Certificate) (chains [][]*x509.Certificate, err error) {
+	isFirst := func(c *x509.Certificate) bool { return acme.IssuerIDOf(c) == a.id }
+	for rest := certificates; len(rest) > 0; {
+		switch first := rest[0]; {
+		case !isFirst(first):
+			return nil, fmt.Errorf("an alternate chain begins with %s, which has not the key and the subject of %s", describe(first), describe(a.issuer))
+		case !first.IsCA || !bytes.Equal(first.SubjectKeyId, a.issuer.SubjectKeyId):
+			return nil, fmt.Errorf("an alternate chain begins with %s, which is not a CA certificate with the subject key identifier of the issuing one (%x)",
+				describe(first), a.issuer.SubjectKeyId)
+		}
+		end := 1 + slices.IndexFunc(rest[1:], isFirst)
+		if end == 0 {
+			end = len(rest)
+		}
+		chain := slices.Clone(rest[:end])
+		rest = rest[end:]
+		if err := errors.Join(checkOrder(chain), checkTimes(chain, a.clock())); err != nil {
+			return nil, fmt.Errorf("alternate chain %d: %w", len(chains)+1, err)
+		}
+		if last := chain[len(chain)-1]; len(chain) > 1 && last.CheckSignatureFrom(last) == nil {
+			chain = chain[:len(chain)-1]
+		}
+		chains = append(chains, chain)
+	}
+	return chains, nil
 }
 
 // samePublicKey reports whether two public keys are the same.

@@ -1,11 +1,14 @@
 package server_test
 
 import (
+	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -68,5 +71,54 @@ func TestARootIsNoPartOfTheChainThatIsDownloaded(t *testing.T) {
 	body := must(c.Post(t.Context(), order.Certificate, nil))(t).Body
 	if block, rest := pem.Decode(body); block == nil || len(rest) != 0 {
 		t.Errorf("chain is %q; want the certificate alone", body)
+	}
+}
+
+func TestAnAlternateChainIsLinkedAndDownloaded(t *testing.T) {
+	t.Parallel()
+	profile := issuance.Profile{Name: "default", Lifetime: time.Hour, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	newRoot := func(name string) (*x509.Certificate, crypto.Signer) {
+		root, key, err := issuance.NewRoot(issuance.RootConfig{CommonName: name, Lifetime: 24 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return root, key
+	}
+	root, rootKey := newRoot("test root")
+	other, otherKey := newRoot("another root")
+	intermediate, key, err := issuance.NewIntermediate(root, rootKey, issuance.IntermediateConfig{CommonName: "test intermediate", Lifetime: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cross := must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, intermediate, other, key.Public(), otherKey))(t)))(t)
+	s := startWith(t, must(issuance.New(issuance.Config{
+		Chain: []*x509.Certificate{intermediate}, Roots: []*x509.Certificate{root}, Signer: key,
+		Alternates: []*x509.Certificate{cross, other}, Profiles: []issuance.Profile{profile},
+	}))(t))
+	c := s.NewAccount(t)
+	order := must(c.NewOrder(t.Context(), "a.example"))(t)
+	order = must(c.Finalize(t.Context(), order, acmetest.NewCSR(t, acmetest.NewKey(t), "a.example")))(t)
+	for url, trusted := range map[string]*x509.Certificate{order.Certificate: root, order.Certificate + "/1": other} {
+		resp := must(c.Post(t.Context(), url, nil))(t)
+		links := resp.Header.Values("Link")
+		for _, linked := range []string{order.Certificate, order.Certificate + "/1"} {
+			if got := slices.Contains(links, "<"+linked+`>;rel="alternate"`); got != (linked != url) {
+				t.Errorf("%s: links %q", url, links)
+			}
+		}
+		leaf, rest := pem.Decode(resp.Body)
+		between, rest := pem.Decode(rest)
+		if leaf == nil || between == nil || len(rest) != 0 {
+			t.Fatalf("%s: chain is %q", url, resp.Body)
+		}
+		if err := must(x509.ParseCertificate(between.Bytes))(t).CheckSignatureFrom(trusted); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+		if err := must(x509.ParseCertificate(leaf.Bytes))(t).CheckSignatureFrom(must(x509.ParseCertificate(between.Bytes))(t)); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	if resp := must(c.Post(t.Context(), order.Certificate+"/2", nil))(t); resp.Status != http.StatusNotFound {
+		t.Errorf("a chain that there is not: status %d", resp.Status)
 	}
 }

@@ -85,8 +85,8 @@ func newRegistry() *prometheus.Registry {
 
 // authorityKeys is what certificates are signed with.
 type authorityKeys struct {
-	chain, roots []*x509.Certificate
-	signer       crypto.Signer
+	chain, roots, alternates []*x509.Certificate
+	signer                   crypto.Signer
 }
 
 // readAuthority reads the files of an authority.
@@ -98,6 +98,11 @@ func readAuthority(c *config.CertificateAuthority) (authorityKeys, error) {
 	}
 	if keys.roots, err = readCertificates("certificateAuthority.rootsFile", c.RootsFile); err != nil {
 		return keys, err
+	}
+	if c.AlternateChainsFile != "" {
+		if keys.alternates, err = readCertificates("certificateAuthority.alternateChainsFile", c.AlternateChainsFile); err != nil {
+			return keys, err
+		}
 	}
 	data, err := os.ReadFile(c.KeyFile)
 	if err != nil {

@@ -138,7 +138,7 @@ func (s *service) authority() (*issuance.Authority, error) {
 		return nil, err
 	}
 	c := issuance.Config{
-		Chain: s.keys.chain, Roots: s.keys.roots, Signer: s.keys.signer,
+		Chain: s.keys.chain, Roots: s.keys.roots, Alternates: s.keys.alternates, Signer: s.keys.signer,
 		DefaultProfile: s.config.DefaultProfile(), BaseURL: "http://" + strings.TrimSuffix(first.Host, ":"+first.Port()),
 		MaxNames: s.config.MaxIdentifiers, Lint: issuance.Lint(s.config.CertificateAuthority.Lint), Logger: s.log,
 	}
