@@ -19,6 +19,10 @@ type Config struct {
 	// request is answered with links to the one that it came by. The server's own
 	// certificate has the host of each.
 	URLs []string `json:"urls"`
+	// DistributionURL is where certificates say that the CRL and the issuing certificate
+	// are, over plain HTTP (RFC 5280 §8); default the host of the first of URLs, at port
+	// 80, from where listen.http is to be reached.
+	DistributionURL string `json:"distributionURL,omitempty"`
 	// Database is where the state is; without it the state is in memory (`dev` only).
 	Database *Database `json:"database,omitempty"`
 	// CertificateAuthority is what certificates are signed with.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
@@ -12,6 +14,11 @@ func (c *Config) SetDefaults() {
 	setDefault(&c.Listen.ACME, ":8443")
 	setDefault(&c.Listen.HTTP, ":8080")
 	setDefault(&c.Listen.Ops, ":9090")
+	if len(c.URLs) > 0 {
+		if u, err := url.Parse(c.URLs[0]); err == nil && checkHost(u.Hostname()) == "" {
+			setDefault(&c.DistributionURL, "http://"+strings.TrimSuffix(u.Host, ":"+u.Port()))
+		}
+	}
 	if c.Database != nil {
 		setDefault(&c.Database.Schema, "acme")
 		setDefault(&c.Database.MaxConnections, 10)

@@ -41,6 +41,9 @@ func (c *Config) Validate() error {
 	var f faults
 	c.Listen.validate(&f)
 	validateURLs(&f, c.URLs)
+	if c.DistributionURL != "" { // it is made of the first of urls, which may be at fault
+		validateOrigin(&f, "distributionURL", c.DistributionURL, "http")
+	}
 	if c.Database == nil {
 		f.add("database", "is missing: without one, what was issued is forgotten at every restart")
 	} else {

@@ -22,21 +22,26 @@ func validateURLs(f *faults, urls []string) {
 	}
 	for i, text := range urls {
 		path := fmt.Sprintf("urls[%d]", i)
-		if problem := checkURL(text); problem != "" {
-			f.add(path, "%q %s: write https://host or https://host:port", text, problem)
-		}
+		validateOrigin(f, path, text, "https") // RFC 8555 §6.1
 		once(f, path, text, urls[:i])
 	}
 }
 
-// checkURL returns what is wrong with a base URL, or "".
-func checkURL(text string) string {
+// validateOrigin checks a base URL that is to have a scheme.
+func validateOrigin(f *faults, path, text, scheme string) {
+	if problem := checkOrigin(text, scheme); problem != "" {
+		f.add(path, "%q %s: write %s://host or %[3]s://host:port", text, problem, scheme)
+	}
+}
+
+// checkOrigin returns what is wrong with a base URL that is to have a scheme, or "".
+func checkOrigin(text, scheme string) string {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
 		return "is not a URL"
-	case u.Scheme != "https":
-		return "is not an https URL (RFC 8555 §6.1)"
+	case u.Scheme != scheme:
+		return "is not an " + scheme + " URL"
 	case u.User != nil || u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
 		return "has more than a scheme, a host and a port"
 	case checkHost(u.Hostname()) != "":
@@ -45,7 +50,7 @@ func checkURL(text string) string {
 		return "has the port 0"
 	case u.Port() != "" && checkPort(u.Port()) != "":
 		return checkPort(u.Port())
-	case text != "https://"+u.Host || strings.HasSuffix(u.Host, ":"):
+	case text != scheme+"://"+u.Host || strings.HasSuffix(u.Host, ":"):
 		return "is not in its usual form"
 	}
 	return ""

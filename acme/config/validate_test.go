@@ -13,6 +13,7 @@ func TestAWrongValueIsNamedWithWhatWouldBeRight(t *testing.T) {
 		"an address without a port":         {"listen: {acme: localhost}", `listen.acme: "localhost" has no host and port: write host:port`},
 		"an address with a wild port":       {"listen: {ops: ':99999'}", `listen.ops: ":99999" has no port from 0 to 65535`},
 		"two listeners on one address":      {"listen: {ops: ':8080'}", `listen.ops: ":8080" is the address of listen.http already`},
+		"CRLs over TLS":                     {"distributionURL: https://ca.example", `distributionURL: "https://ca.example" is not an http URL: write http://host or http://host:port`},
 		"a schema that needs quotes":        {"database: {urlFile: f, schema: My-Schema}", `database.schema: "My-Schema" cannot name a schema`},
 		"a schema of Postgres's own":        {"database: {urlFile: f, schema: pg_temp}", `database.schema: "pg_temp"`},
 		"no file with the database's URL":   {"database: {}", "database.urlFile: is missing"},
@@ -81,7 +82,7 @@ func TestABaseURLIsAnOriginAndNothingMore(t *testing.T) {
 	} {
 		t.Run(url, func(t *testing.T) {
 			t.Parallel()
-			got := checkURL(url)
+			got := checkOrigin(url, "https")
 			if (got == "") != (want == "") || !strings.Contains(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}

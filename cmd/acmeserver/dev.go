@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -25,6 +26,7 @@ import (
 // devFlags are the flags of dev.
 type devFlags struct {
 	listen        string
+	listenHTTP    string
 	databaseURL   string
 	mode          string
 	http01Port    int
@@ -43,6 +45,7 @@ type devFlags struct {
 func dev(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	f := devFlags{external: server.ExternalAccounts{Keys: map[string][]byte{}}}
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:14000", "the `address` to serve ACME at (HTTPS)")
+	flags.StringVar(&f.listenHTTP, "listen-http", "", "the `address` to serve the CRL and the issuing certificate at (HTTP); default a free port of the same host")
 	flags.StringVar(&f.databaseURL, "database-url", "", "a Postgres connection `URI`; without it the state is in memory")
 	flags.StringVar(&f.mode, "mode", "challenge", "challenge: control of identifiers is proved; trusted: it is not")
 	flags.IntVar(&f.http01Port, "http01-port", 80, "the `port` that http-01 responders are dialled at")
@@ -64,23 +67,8 @@ func dev(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	s := &service{log: newLogger(slog.LevelInfo), registry: newRegistry(), external: f.external}
-	if f.limits {
-		s.limiter = ratelimit.New(acme.RateLimitPolicy{})
-	}
-	var err error
-	if s.keys, err = newAuthority(); err != nil {
-		return err
-	}
-	s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
+	s, err := f.service(ctx)
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
-	at, err := netip.ParseAddrPort(s.listener.Addr().String())
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
-	if s.config, err = f.config(at); err != nil {
 		return err
 	}
 	if f.databaseURL == "" {
@@ -95,6 +83,46 @@ func dev(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	}
 	s.ready = func() error { return f.announce(s) }
 	return s.run(ctx)
+}
+
+// service returns the service that the flags stand for, which listens and has no store
+// yet.
+func (f *devFlags) service(ctx context.Context) (s *service, err error) {
+	s = &service{log: newLogger(slog.LevelInfo), registry: newRegistry(), external: f.external}
+	if f.limits {
+		s.limiter = ratelimit.New(acme.RateLimitPolicy{})
+	}
+	if s.keys, err = newAuthority(); err != nil {
+		return nil, err
+	}
+	var at, httpAt netip.AddrPort
+	if s.listener, at, err = listenAt(ctx, f.listen); err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	beside := net.JoinHostPort(at.Addr().String(), "0")
+	if s.distribution, httpAt, err = listenAt(ctx, cmp.Or(f.listenHTTP, beside)); err != nil {
+		return nil, fmt.Errorf("--listen-http: %w", err)
+	}
+	s.config, err = f.config(at, httpAt)
+	return s, err
+}
+
+// listenAt listens at an address, and tells which it is.
+func listenAt(ctx context.Context, address string) (net.Listener, netip.AddrPort, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	at, err := netip.ParseAddrPort(l.Addr().String())
+	return l, at, err
+}
+
+// hostsAt returns the names by which clients of this host reach an address.
+func hostsAt(at netip.AddrPort) []string {
+	if at.Addr().IsUnspecified() || at.Addr().IsLoopback() {
+		return []string{"127.0.0.1", "localhost"}
+	}
+	return []string{at.Addr().String()}
 }
 
 // addExternalAccount reads one --external-account.
@@ -122,15 +150,12 @@ func newAuthority() (authorityKeys, error) {
 	return authorityKeys{chain: []*x509.Certificate{intermediate}, roots: []*x509.Certificate{root}, signer: key}, nil
 }
 
-// config returns the configuration that the flags stand for.
-func (f *devFlags) config(at netip.AddrPort) (*config.Config, error) {
+// config returns the configuration that the flags stand for, with the addresses that
+// ACME and HTTP are served at.
+func (f *devFlags) config(at, httpAt netip.AddrPort) (*config.Config, error) {
 	mode, ok := map[string]config.ValidationMode{"challenge": config.Challenge, "trusted": config.Trusted}[f.mode]
 	if !ok {
 		return nil, fmt.Errorf("--mode is %q; want challenge or trusted", f.mode)
-	}
-	hosts := []string{at.Addr().String()}
-	if at.Addr().IsUnspecified() || at.Addr().IsLoopback() {
-		hosts = []string{"127.0.0.1", "localhost"}
 	}
 	c := &config.Config{
 		Validation: config.Validation{Mode: mode, Challenges: f.challenges, HTTP01Port: f.http01Port, TLSALPN01Port: f.tlsALPN01Port},
@@ -138,8 +163,9 @@ func (f *devFlags) config(at netip.AddrPort) (*config.Config, error) {
 		CertificateAuthority: config.CertificateAuthority{CertificateFile: "-", KeyFile: "-", RootsFile: "-"},
 		Database:             &config.Database{URLFile: "-"},
 		Directory:            config.Directory{CAAIdentities: f.caaIdentities},
+		DistributionURL:      "http://" + net.JoinHostPort(hostsAt(httpAt)[0], fmt.Sprint(httpAt.Port())),
 	}
-	for _, h := range hosts {
+	for _, h := range hostsAt(at) {
 		c.URLs = append(c.URLs, "https://"+net.JoinHostPort(h, fmt.Sprint(at.Port())))
 	}
 	if f.dnsServer != "" {

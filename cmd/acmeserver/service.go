@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,8 +48,8 @@ type service struct {
 	limiter  *ratelimit.Limiter
 	log      *slog.Logger
 	registry *prometheus.Registry
-	// listener is that of ACME, where it is open already.
-	listener net.Listener
+	// listener and distribution are those of ACME and of HTTP, where they are open already.
+	listener, distribution net.Listener
 	// ready is called once the server listens, with nothing; may be nil.
 	ready func() error
 }
@@ -103,7 +102,7 @@ func (s *service) serveClients(ctx context.Context, authority *issuance.Authorit
 	}
 	faces, err := listen(ctx, []face{
 		{name: "acme", listener: s.listener, address: s.config.Listen.ACME, handler: handler, tls: &tls.Config{GetCertificate: own.GetCertificate, MinVersion: tls.VersionTLS12}},
-		{name: "http", address: s.config.Listen.HTTP, handler: handler.Distribution()},
+		{name: "http", listener: s.distribution, address: s.config.Listen.HTTP, handler: handler.Distribution()},
 	})
 	if err != nil {
 		return err
@@ -133,13 +132,9 @@ func (s *service) serveClients(ctx context.Context, authority *issuance.Authorit
 
 // authority returns the authority that signs.
 func (s *service) authority() (*issuance.Authority, error) {
-	first, err := url.Parse(s.config.URLs[0])
-	if err != nil {
-		return nil, err
-	}
 	c := issuance.Config{
 		Chain: s.keys.chain, Roots: s.keys.roots, Alternates: s.keys.alternates, Signer: s.keys.signer,
-		DefaultProfile: s.config.DefaultProfile(), BaseURL: "http://" + strings.TrimSuffix(first.Host, ":"+first.Port()),
+		DefaultProfile: s.config.DefaultProfile(), BaseURL: s.config.DistributionURL,
 		MaxNames: s.config.MaxIdentifiers, Lint: issuance.Lint(s.config.CertificateAuthority.Lint), Logger: s.log,
 	}
 	for _, p := range s.config.Profiles {
