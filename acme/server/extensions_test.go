@@ -239,8 +239,18 @@ func TestRenewalInformationIsAWindowBeforeTheEndAndNowForWhatIsRevoked(t *testin
 
 func TestACertificateOfAnIssuerThatWasReplacedIsToBeRenewedNow(t *testing.T) {
 	t.Parallel()
+	for website, page := range map[string]string{
+		"https://pki.example/news": "https://pki.example/news",
+		"":                         "https://github.com/acme-ca/acme-ca-operator/blob/main/docs/acmeserver.md#certificate-authority",
+	} {
+		replaceIssuer(t, server.Config{Meta: server.Meta{Website: website}}, page)
+	}
+}
+
+// replaceIssuer has another authority sign, and wants clients to be told so, with a page.
+func replaceIssuer(t *testing.T, config server.Config, page string) {
+	t.Helper()
 	memory := acmetest.NewMemory()
-	config := server.Config{Meta: server.Meta{Website: "https://pki.example/news"}}
 	before := acmetest.StartServer(t, memory, config)
 	id := acme.RenewalIDOf(issueFor(t, before.NewAccount(t), "a.example").cert).String()
 	explanation := func(resp *acmetest.Response) string {
@@ -254,7 +264,7 @@ func TestACertificateOfAnIssuerThatWasReplacedIsToBeRenewedNow(t *testing.T) {
 		t.Errorf("while its issuer signs: from %v, %s", start, resp.Body)
 	}
 	after := acmetest.StartServer(t, memory, config) // of the same store, with another authority
-	if _, end, resp := window(t, after.NewClient(t), id); !end.Before(time.Now()) || explanation(resp) != "https://pki.example/news" {
+	if _, end, resp := window(t, after.NewClient(t), id); !end.Before(time.Now()) || explanation(resp) != page {
 		t.Errorf("after another signs: until %v, %s", end, resp.Body)
 	}
 }

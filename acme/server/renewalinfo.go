@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -23,6 +24,10 @@ type renewalInfoJSON struct {
 // enough for a revocation to be followed by a renewal within the day.
 const renewalInfoRetry = 6 * time.Hour
 
+// renewalPage explains to people why a certificate is to be renewed now, where the
+// operator of the server has no page (RFC 9773 §4.2).
+const renewalPage = "https://github.com/acme-ca/acme-ca-operator/blob/main/docs/acmeserver.md#certificate-authority"
+
 // renewalInfo tells when a certificate is best renewed. It needs no
 // authentication: certificates are public (RFC 9773 §4). One round trip.
 func (s *Server) renewalInfo(r *request) (*response, error) {
@@ -41,7 +46,7 @@ func (s *Server) renewalInfo(r *request) (*response, error) {
 	body := renewalInfoJSON{}
 	if s.isOverdue(cert) {
 		start, end = overdue(s.config.Now())
-		body.ExplanationURL = s.config.Meta.Website
+		body.ExplanationURL = cmp.Or(s.config.Meta.Website, renewalPage)
 	}
 	body.SuggestedWindow.Start, body.SuggestedWindow.End = formatTime(start), formatTime(end)
 	return &response{body: body, retryAfter: renewalInfoRetry}, nil
