@@ -60,8 +60,7 @@ func (s *Server) checkName(id acme.Identifier) error {
 func (s *Server) checkNames(identifiers []acme.Identifier) error {
 	var faults []*acme.Problem
 	for _, id := range identifiers {
-		var fault *acme.Problem
-		if errors.As(s.checkName(id), &fault) {
+		if fault, ok := errors.AsType[*acme.Problem](s.checkName(id)); ok {
 			faults = append(faults, fault)
 		}
 	}
