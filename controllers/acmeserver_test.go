@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
@@ -17,7 +16,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -271,51 +269,6 @@ func TestDeletionPolicyIsFollowed(t *testing.T) {
 	NewWithT(t).Eventually(func() appsv1.PersistentVolumeClaimRetentionPolicyType {
 		return get(t, c, server, "internal-database", &appsv1.StatefulSet{}).Spec.PersistentVolumeClaimRetentionPolicy.WhenDeleted
 	}, patience).Should(Equal(appsv1.DeletePersistentVolumeClaimRetentionPolicyType))
-}
-
-func TestClusterIssuerFollowsTheSpec(t *testing.T) {
-	t.Parallel()
-	c := shared
-	server := c.ready(t, v1alpha1.AcmeServerSpec{})
-	first := render.ClusterIssuerName(server)
-	c.change(t, server, func(s *v1alpha1.AcmeServerSpec) { s.ClusterIssuer.Name = "renamed-" + server.Namespace })
-	gone(t, c, &v1alpha1.AcmeServer{}, first, &certmanagerv1.ClusterIssuer{})
-	c.register(t, "renamed-"+server.Namespace)
-	c.condition(t, server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	c.change(t, server, func(s *v1alpha1.AcmeServerSpec) { s.ClusterIssuer.Enabled = new(false) })
-	gone(t, c, &v1alpha1.AcmeServer{}, "renamed-"+server.Namespace, &certmanagerv1.ClusterIssuer{})
-	NewWithT(t).Eventually(func(g Gomega) {
-		g.Expect(c.Get(t.Context(), client.ObjectKeyFromObject(server), server)).To(Succeed())
-		g.Expect(server.Finalizers).To(BeEmpty())
-		g.Expect(meta.FindStatusCondition(server.Status.Conditions, v1alpha1.ConditionClusterIssuerReady)).To(BeNil())
-	}, patience).Should(Succeed())
-}
-
-func TestClusterIssuerAsksForAProfileWhenEveryServerKnowsIt(t *testing.T) {
-	t.Parallel()
-	c := shared
-	server := c.ready(t, v1alpha1.AcmeServerSpec{})
-	c.change(t, server, func(s *v1alpha1.AcmeServerSpec) {
-		s.Profiles = []v1alpha1.Profile{{Name: "brief", Lifetime: metav1.Duration{Duration: 2 * time.Hour}}}
-		s.ClusterIssuer.Profile = "brief"
-		s.Replicas = new(int32(2))
-	})
-	c.condition(t, server, v1alpha1.ConditionClusterIssuerReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
-	c.startServers(t, server, 2, 1)
-	profile := func() string {
-		issuer := &certmanagerv1.ClusterIssuer{}
-		check(t, c.Get(t.Context(), client.ObjectKey{Name: render.ClusterIssuerName(server)}, issuer))
-		return issuer.Spec.ACME.Profile
-	}
-	NewWithT(t).Eventually(func() int32 { // written by the reconcile that saw them, after all else
-		check(t, c.Get(t.Context(), client.ObjectKeyFromObject(server), server))
-		return server.Status.ReadyReplicas
-	}, patience).Should(BeEquivalentTo(2))
-	if got := profile(); got != "" {
-		t.Errorf("it asks for the profile %s while a server ends that does not know it", got)
-	}
-	c.startServers(t, server, 2)
-	NewWithT(t).Eventually(profile, patience).Should(Equal("brief"))
 }
 
 func TestCertManagerMayComeLaterAndGo(t *testing.T) {

@@ -53,6 +53,14 @@ func (r *AcmeServerReconciler) ensureClusterIssuer(ctx context.Context, s *scope
 		}
 		return r.dropFinalizer(ctx, s.server)
 	}
+	if field := render.ClusterIssuerNotAllowed(s.server, r.Platform); field != "" {
+		if err := r.deleteClusterIssuers(ctx, r.Client, s.server, ""); err != nil {
+			return err
+		}
+		return blockedf(v1alpha1.ReasonNotAllowed,
+			"%s is not for this namespace to choose, since a ClusterIssuer is of the whole cluster, and what it had is deleted: leave it out, or let the namespace %s be among --cluster-issuer-namespaces of the operator",
+			field, s.server.Namespace)
+	}
 	name := render.ClusterIssuerName(s.server)
 	if err := r.deleteClusterIssuers(ctx, r.Client, s.server, name); err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -146,7 +147,7 @@ func (c *cluster) startOperator(ctx context.Context, done chan<- error) error {
 	c.parts = controllers.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder(render.Operator),
 		Migrate:  c.migrate,
-		Platform: render.Platform{ServerImage: "acme:test", DatabaseImage: "postgres:test", ClusterDomain: "cluster.local", OperatorNamespace: "acme-ca-system", CertManagerNamespace: "default"},
+		Platform: render.Platform{ServerImage: "acme:test", DatabaseImage: "postgres:test", ClusterDomain: "cluster.local", OperatorNamespace: "acme-ca-system", CertManagerNamespace: "default", ClusterIssuerNamespaces: []string{freeNamespace}},
 	}
 	if c.reconciler, err = controllers.New(c.parts); err != nil {
 		return err
@@ -259,6 +260,21 @@ func (c *cluster) apply(t *testing.T, spec v1alpha1.AcmeServerSpec) *v1alpha1.Ac
 	return server
 }
 
+// freeNamespace is the one whose AcmeServers choose what their ClusterIssuers are.
+const freeNamespace = "free"
+
+// applyFree makes an AcmeServer in freeNamespace.
+func (c *cluster) applyFree(t *testing.T, spec v1alpha1.AcmeServerSpec) *v1alpha1.AcmeServer {
+	t.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: freeNamespace}}
+	if err := c.Create(t.Context(), namespace); !apierrors.IsAlreadyExists(err) {
+		check(t, err)
+	}
+	server := &v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{GenerateName: "internal-", Namespace: freeNamespace}, Spec: spec}
+	check(t, c.Create(t.Context(), server))
+	return server
+}
+
 // change edits an AcmeServer.
 func (c *cluster) change(t *testing.T, server *v1alpha1.AcmeServer, edit func(*v1alpha1.AcmeServerSpec)) {
 	t.Helper()
@@ -342,11 +358,17 @@ func (c *cluster) register(t *testing.T, name string) {
 func (c *cluster) ready(t *testing.T, spec v1alpha1.AcmeServerSpec) *v1alpha1.AcmeServer {
 	t.Helper()
 	server := c.apply(t, spec)
+	c.start(t, server)
+	return server
+}
+
+// start lets an AcmeServer have all that it waits for.
+func (c *cluster) start(t *testing.T, server *v1alpha1.AcmeServer) {
+	t.Helper()
 	c.startDatabase(t, server)
 	c.startServers(t, server, 1)
 	c.register(t, render.ClusterIssuerName(server))
 	c.condition(t, server, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	return server
 }
 
 func check(t *testing.T, err error) {

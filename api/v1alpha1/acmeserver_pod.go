@@ -64,7 +64,8 @@ type ClusterIssuerSpec struct {
 	// +optional
 	// +kubebuilder:default=true
 	Enabled *bool `json:"enabled,omitempty"`
-	// name of the ClusterIssuer; default: <namespace>-<name>.
+	// name of the ClusterIssuer; default: <namespace>-<name>. Another is for the
+	// namespaces that the operator's flag --cluster-issuer-namespaces lists.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="write the name of a Kubernetes object: a-z, 0-9, - and ."
@@ -80,7 +81,8 @@ type ClusterIssuerSpec struct {
 	// solvers are cert-manager's ACME challenge solvers, as its documentation
 	// describes them (acme.solvers of an issuer); cert-manager's own schema checks
 	// them. Default: http01 by Ingresses of the cluster's default class. Not needed
-	// where validation.mode is Trusted.
+	// where validation.mode is Trusted. Others are for the namespaces that the
+	// operator's flag --cluster-issuer-namespaces lists.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

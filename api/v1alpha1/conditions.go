@@ -74,6 +74,7 @@ const (
 	ReasonCertManagerMissing = "CertManagerMissing" // cert-manager's CRDs are not installed
 	ReasonNotRegistered      = "NotRegistered"      // cert-manager could not register
 	ReasonNameTaken          = "NameTaken"          // an object of that name belongs to somebody else
+	ReasonNotAllowed         = "NotAllowed"         // ClusterIssuerReady: the operator's flags keep it from this namespace
 	ReasonRejected           = "Rejected"           // the API server refused an object
 	ReasonError              = "Error"              // anything else; retried
 	ReasonSweepFailed        = "SweepFailed"        // GarbageCollected: tried again after the interval

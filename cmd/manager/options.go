@@ -29,6 +29,7 @@ type options struct {
 	namespace      string
 	certManager    string
 	watch          string
+	issuers        string
 	logLevel       slog.Level
 }
 
@@ -49,6 +50,8 @@ func parseOptions(args []string) (options, error) {
 	flags.StringVar(&o.certManager, "cert-manager-namespace", "cert-manager",
 		"`namespace` that cert-manager has the Secrets of ClusterIssuers in (its flag --cluster-resource-namespace)")
 	flags.StringVar(&o.watch, "watch-namespaces", "", "`list` of namespaces to work in, separated by commas; empty for all")
+	flags.StringVar(&o.issuers, "cluster-issuer-namespaces", os.Getenv("CLUSTER_ISSUER_NAMESPACES"),
+		"`list` of namespaces, separated by commas, whose AcmeServers choose name and solvers of their ClusterIssuers ($CLUSTER_ISSUER_NAMESPACES); * for all")
 	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "lowest `level` of log lines: DEBUG, INFO, WARN or ERROR")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -65,15 +68,18 @@ func parseOptions(args []string) (options, error) {
 // namespaces returns the cache's configuration for the namespaces to work in.
 func (o options) namespaces() map[string]cache.Config {
 	namespaces := map[string]cache.Config{}
-	for name := range strings.SplitSeq(o.watch, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			namespaces[name] = cache.Config{}
-		}
+	for _, name := range split(o.watch) {
+		namespaces[name] = cache.Config{}
 	}
 	if len(namespaces) == 0 {
 		return nil
 	}
 	return namespaces
+}
+
+// split returns the names of a list that is separated by commas.
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' })
 }
 
 // leaderElectionNamespace is where the lease is; empty, where no leader is

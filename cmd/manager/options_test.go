@@ -26,6 +26,22 @@ func TestWrongFlagsAreNamed(t *testing.T) {
 	}
 }
 
+func TestNoNamespaceChoosesItsClusterIssuerUnlessListed(t *testing.T) {
+	t.Setenv("CLUSTER_ISSUER_NAMESPACES", "")
+	for _, test := range []struct {
+		args []string
+		want []string
+	}{{nil, []string{}}, {[]string{"--cluster-issuer-namespaces=pki, infra"}, []string{"pki", "infra"}}, {[]string{"--cluster-issuer-namespaces=*"}, []string{"*"}}} {
+		o, err := parseOptions(test.args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, split(o.issuers)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.args, diff)
+		}
+	}
+}
+
 func TestNamespacesToWorkIn(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -25,7 +25,7 @@ func newPlatform(ctx context.Context, reader client.Reader, o options) (render.P
 	p := render.Platform{
 		ServerImage: o.serverImage, DatabaseImage: o.databaseImage,
 		ClusterDomain: o.clusterDomain, OperatorNamespace: o.namespace,
-		CertManagerNamespace: o.certManager,
+		CertManagerNamespace: o.certManager, ClusterIssuerNamespaces: split(o.issuers),
 	}
 	var err error
 	if p.ServerImage == "" {

@@ -42,8 +42,12 @@ func ClusterIssuerName(s *v1alpha1.AcmeServer) string {
 	if s.Spec.ClusterIssuer.Name != "" {
 		return s.Spec.ClusterIssuer.Name
 	}
-	return s.Namespace + "-" + s.Name
+	return defaultClusterIssuerName(s)
 }
+
+// defaultClusterIssuerName is the name where the spec has none. It begins with that of
+// a namespace, so that it is not one which the owner of another goes by.
+func defaultClusterIssuerName(s *v1alpha1.AcmeServer) string { return s.Namespace + "-" + s.Name }
 
 // DatabaseSecret returns where the connection URI is: the Secret and its key.
 func DatabaseSecret(s *v1alpha1.AcmeServer) (name, key string) {

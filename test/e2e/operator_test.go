@@ -33,6 +33,10 @@ func (e *environment) installOperator(ctx context.Context) error {
 	if err := e.findOperator(ctx); err != nil {
 		return err
 	}
+	// Namespaces of tests have names that nobody knows before.
+	if _, err := e.run(ctx, nil, "-n", e.operator.Namespace, "set", "env", "deployment", e.operator.Name, "CLUSTER_ISSUER_NAMESPACES=*"); err != nil {
+		return err
+	}
 	if image != "" {
 		// The image may be another one than before, under the same name.
 		if _, err := e.run(ctx, nil, "-n", e.operator.Namespace, "rollout", "restart", "deployment", e.operator.Name); err != nil {
