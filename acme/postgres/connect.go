@@ -34,12 +34,31 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// maxMessage bounds a message of the database, whose length is its own word, in
+// octets. The longest that is meant is a row with a certificate and its chain, or
+// with a policy of limits.
+const maxMessage = 4 << 20
+
+// urlKeys lists what a URL may say. It comes from whoever may write the Secret of an
+// AcmeServer, and is read by the operator too: so it may name no files of the host
+// (sslrootcert, passfile, service, …), and set nothing of a pool.
+func urlKeys() []string {
+	return []string{
+		"host", "port", "user", "password", "dbname", "application_name", "channel_binding", "connect_timeout", "options",
+		"require_auth", "ssl", "sslmode", "sslnegotiation", "sslsni", "target_session_attrs",
+	}
+}
+
 // poolConfig reads the configuration of a store's pool.
 func poolConfig(cfg Config) (*pgxpool.Config, error) {
+	if err := checkKeys(cfg.URL); err != nil {
+		return nil, err
+	}
 	pc, err := pgxpool.ParseConfig(cfg.URL)
 	if err != nil {
 		return nil, urlError(err)
 	}
+	pc.ConnConfig.MaxProtocolMessageBodyLen = maxMessage
 	if err := secure(&pc.ConnConfig.Config, cfg.RootCAs); err != nil {
 		return nil, err
 	}
@@ -169,11 +188,34 @@ func verified(old *tls.Config, host string, roots *x509.CertPool) *tls.Config {
 	return c
 }
 
+// checkKeys refuses a URL that has other keys than urlKeys, before what they say is
+// done.
+func checkKeys(url string) error {
+	_, err := pgconn.ParseConfigWithOptions(url, pgconn.ParseConfigOptions{ConnStringAllowedKeys: urlKeys()})
+	if err == nil || !strings.Contains(err.Error(), "ConnStringAllowedKeys") {
+		return urlError(err)
+	}
+	// What is not the name of a key may be a part of a password.
+	key := "one of its keys"
+	for _, known := range []string{
+		"passfile", "pool_max_conns", "service", "servicefile", "sslcert", "sslcertmode", "sslkey", "sslpassword", "sslrootcert",
+	} {
+		if strings.Contains(err.Error(), strconv.Quote(known)) {
+			key = known
+		}
+	}
+	return fmt.Errorf("database URL: %s is not for a URL to say, which has %s; "+
+		"the certificates to verify the database against are given beside it", key, strings.Join(urlKeys(), ", "))
+}
+
 // urlError says what is wrong with a URL. Where it could not be parsed, nothing of
 // it is repeated: any part might be one of the password.
 func urlError(err error) error {
 	var parse *pgconn.ParseConfigError
-	if !errors.As(err, &parse) {
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &parse):
 		return fmt.Errorf("database URL: %w", err)
 	}
 	_, what, _ := strings.Cut(parse.Error(), "`: ") // after the URL, its password masked

@@ -15,7 +15,8 @@ func TestABrokenURLSaysWhatIsWrongAndNotThePassword(t *testing.T) {
 		{"postgresql://u:" + password + "@host:port/db", "invalid port"},
 		{"postgresql://u:" + password + "@host/db?sslmode=loud", "sslmode is invalid"},
 		{"postgresql://u:" + password + "@host/db?pool_max_conns=many", "pool_max_conns"},
-		{"postgresql://u:" + password + "@host/db?sslrootcert=/does/not/exist&sslmode=verify-full", "CA file"},
+		{"postgresql://u:" + password + "@host/db?sslrootcert=/does/not/exist&sslmode=verify-full", "sslrootcert is not for a URL"},
+		{"postgresql://u@host/db?password=x&" + password + "=", "one of its keys is not for a URL"},
 		{"postgresql://u:" + password + "%zz@host/db", "percent-encoded"},
 		{"u:" + password + "@host/db", "postgresql://"},
 		{"postgresql://u:" + password + "@host/db?synchronous_commit=off", "synchronous_commit=off"},
@@ -29,6 +30,37 @@ func TestABrokenURLSaysWhatIsWrongAndNotThePassword(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), password[:4]) {
 			t.Errorf("%s: error %q; want %q in it, and nothing of the password", test.url, err, test.want)
+		}
+	}
+}
+
+func TestAURLNamesNoFilesAndSetsNothingOfAPool(t *testing.T) {
+	t.Parallel()
+	for key, value := range map[string]string{
+		"sslrootcert": "/dev/zero", "sslcert": "/dev/zero", "sslkey": "/dev/zero", "passfile": "/dev/zero", "servicefile": "/dev/zero",
+		"service": "other", "pool_health_check_period": "0s", "pool_max_conns": "100000", "statement_cache_capacity": "1",
+	} {
+		for _, url := range []string{
+			"postgresql://u:p@host.invalid/db?" + key + "=" + value,
+			"host=host.invalid user=u password=p dbname=db " + key + "=" + value,
+		} {
+			// It would not come back from reading /dev/zero.
+			_, err := poolConfig(Config{URL: url}.withDefaults())
+			if err == nil || !strings.Contains(err.Error(), "is not for a URL to say, which has host, port,") {
+				t.Errorf("%s: the error is %v", url, err)
+			}
+		}
+	}
+	for _, url := range []string{
+		"postgresql://app:p@cluster-rw.pki:5432/app", // as CloudNativePG writes it
+		"postgresql://u:p@a.test,b.test/db?sslmode=verify-full&connect_timeout=3&application_name=x&target_session_attrs=primary",
+		"host=a.test user=u password=p dbname=db sslmode=require channel_binding=require",
+	} {
+		pc, err := poolConfig(Config{URL: url}.withDefaults())
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+		} else if pc.ConnConfig.MaxProtocolMessageBodyLen == 0 {
+			t.Errorf("%s: a message of the database has no bound", url)
 		}
 	}
 }
