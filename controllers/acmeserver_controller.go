@@ -39,9 +39,12 @@ type Database struct {
 	Schema string
 }
 
-// MigrateFunc brings the schema of a database to what the servers of this
-// operator work with, and returns at once where it is. It is called at every
-// reconcile: it is also how the operator knows that the database answers.
+// PendingFunc reports whether the schema of a database is behind what the servers of
+// this operator work with. It is called at every reconcile: it is also how the
+// operator knows that the database answers.
+type PendingFunc func(ctx context.Context, d Database) (bool, error)
+
+// MigrateFunc brings a schema that is behind to what they work with.
 type MigrateFunc func(ctx context.Context, d Database) error
 
 // Config is what an [AcmeServerReconciler] works with.
@@ -53,7 +56,8 @@ type Config struct {
 	Live client.Reader
 	// Platform is what the operator was started with.
 	Platform render.Platform
-	// Migrate is called with a deadline.
+	// Pending is called with a deadline, and Migrate beside the reconciles.
+	Pending PendingFunc
 	Migrate MigrateFunc
 	// Recorder takes an event for each transition of a condition.
 	Recorder events.EventRecorder
@@ -64,18 +68,19 @@ type Config struct {
 // AcmeServerReconciler reconciles AcmeServers.
 type AcmeServerReconciler struct {
 	Config
-	issuers issuerWatch
+	issuers    issuerWatch
+	migrations *migrations
 }
 
 // New returns a reconciler, which SetupWithManager lets run.
 func New(cfg Config) (*AcmeServerReconciler, error) {
-	if cfg.Client == nil || cfg.Live == nil || cfg.Migrate == nil || cfg.Recorder == nil {
-		return nil, errors.New("controllers: Client, Live, Migrate and Recorder are needed")
+	if cfg.Client == nil || cfg.Live == nil || cfg.Pending == nil || cfg.Migrate == nil || cfg.Recorder == nil {
+		return nil, errors.New("controllers: Client, Live, Pending, Migrate and Recorder are needed")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &AcmeServerReconciler{Config: cfg}, nil
+	return &AcmeServerReconciler{Config: cfg, migrations: newMigrations()}, nil
 }
 
 // phase is a step of a reconcile. What came of it is told by its condition.
@@ -104,6 +109,9 @@ func (r *AcmeServerReconciler) phases() []phase {
 func (r *AcmeServerReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	server := &v1alpha1.AcmeServer{}
 	if err := r.Client.Get(ctx, req.NamespacedName, server); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.migrations.forget(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !server.DeletionTimestamp.IsZero() {

@@ -26,10 +26,6 @@ import (
 // databaseCertificateLifetime is long, since PostgreSQL restarts for a new one.
 const databaseCertificateLifetime = 10 * 365 * 24 * time.Hour
 
-// migrateTimeout bounds a migration; that of a schema which is as it should be
-// takes a few milliseconds.
-const migrateTimeout = 2 * time.Minute
-
 // ensureDatabase finds out how the database is reached, and runs the embedded one.
 func (r *AcmeServerReconciler) ensureDatabase(ctx context.Context, s *scope) error {
 	if s.server.Spec.Database.SecretRef != nil {
@@ -207,18 +203,43 @@ func (r *AcmeServerReconciler) ensureDatabaseConnection(ctx context.Context, s *
 // migrateDatabase brings the schema to what the servers work with, which also
 // tells whether the database answers.
 func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) error {
-	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
-	defer cancel()
-	if err := r.Migrate(ctx, *s.database); err != nil {
-		if s.databaseStarts() {
-			return retryf(v1alpha1.ReasonProgressing, "the embedded database has started and is not reached by its Service yet")
+	running, err := r.migrations.look(client.ObjectKeyFromObject(s.server), *s.database)
+	if err == nil && !running {
+		var pending bool
+		if pending, err = r.pending(ctx, *s.database); err == nil && pending {
+			r.migrations.begin(ctx, s.server, *s.database, r.Migrate)
+			running = true
 		}
+	}
+	switch {
+	case err != nil && s.databaseStarts():
+		return retryf(v1alpha1.ReasonProgressing, "the embedded database has started and is not reached by its Service yet")
+	case err != nil:
 		name, _ := render.DatabaseSecret(s.server)
 		return retryf(v1alpha1.ReasonUnreachable,
 			"the database of Secret %s cannot be used: %s; see that it runs and that the operator can reach it", name, withoutSecrets(err.Error(), s.database.URL))
+	case running:
+		return s.migrating()
 	}
 	s.succeed(v1alpha1.ConditionDatabaseReady, v1alpha1.ReasonConnected, "reached, with schema %q", s.database.Schema)
 	return nil
+}
+
+// migrating waits for the end of a migration, which wakes us. What was said of one that
+// failed stays until another succeeds.
+func (s *scope) migrating() error {
+	c := meta.FindStatusCondition(s.server.Status.Conditions, v1alpha1.ConditionDatabaseReady)
+	if c != nil && c.Reason == v1alpha1.ReasonUnreachable {
+		return blockedf(c.Reason, "%s", c.Message)
+	}
+	return blockedf(v1alpha1.ReasonProgressing, "the schema %q is brought to what the servers work with", s.database.Schema)
+}
+
+// pending asks a database whether there is something to migrate.
+func (r *AcmeServerReconciler) pending(ctx context.Context, d Database) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, pendingTimeout)
+	defer cancel()
+	return r.Pending(ctx, d)
 }
 
 // startTime is how long an embedded database that started may be out of reach

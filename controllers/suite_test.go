@@ -84,7 +84,8 @@ type cluster struct {
 	config     *rest.Config
 	reconciler *controllers.AcmeServerReconciler
 	parts      controllers.Config
-	// databases has the error of databases that are down, by their host.
+	// databases has the error of databases that are down, or who migrates them, by
+	// their host.
 	databases sync.Map
 	// collects has the collections of garbage of databases, by a part of their URL.
 	collects sync.Map
@@ -146,7 +147,7 @@ func (c *cluster) startOperator(ctx context.Context, done chan<- error) error {
 	}
 	c.parts = controllers.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder(render.Operator),
-		Migrate:  c.migrate,
+		Pending: c.pending, Migrate: c.migrate,
 		Platform: render.Platform{ServerImage: "acme:test", DatabaseImage: "postgres:test", ClusterDomain: "cluster.local", OperatorNamespace: "acme-ca-system", CertManagerNamespace: "default", ClusterIssuerNamespaces: []string{freeNamespace}},
 	}
 	if c.reconciler, err = controllers.New(c.parts); err != nil {
@@ -180,17 +181,37 @@ func (c *cluster) startOperator(ctx context.Context, done chan<- error) error {
 	return nil
 }
 
-// migrate stands for the migration, whose own tests are in acme/postgres: a
-// database is there unless the test says that it is down.
-func (c *cluster) migrate(_ context.Context, d controllers.Database) error {
-	var err error
-	c.databases.Range(func(host, down any) bool {
+// pending stands for the question whether there is something to migrate: a database
+// is there, and migrated, unless the test says that it is down, or who migrates it.
+func (c *cluster) pending(ctx context.Context, d controllers.Database) (pending bool, err error) {
+	switch found := c.database(d).(type) {
+	case error:
+		err = found
+	case controllers.PendingFunc:
+		return found(ctx, d)
+	case controllers.MigrateFunc:
+		pending = true
+	}
+	return pending, err
+}
+
+// migrate stands for the migration, whose own tests are in acme/postgres.
+func (c *cluster) migrate(ctx context.Context, d controllers.Database) error {
+	if migrate, ok := c.database(d).(controllers.MigrateFunc); ok {
+		return migrate(ctx, d)
+	}
+	return nil
+}
+
+// database returns what a test says of a database.
+func (c *cluster) database(d controllers.Database) (said any) {
+	c.databases.Range(func(host, value any) bool {
 		if strings.Contains(d.URL, host.(string)) {
-			err, _ = down.(error)
+			said = value
 		}
-		return err == nil
+		return said == nil
 	})
-	return err
+	return said
 }
 
 // collect stands for the collection of garbage, which finds nothing unless the test

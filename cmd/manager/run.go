@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string) error {
 	reconciler, err := controllers.New(controllers.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
 		Recorder: mgr.GetEventRecorder("acme-ca-operator"),
-		Migrate:  migrate,
+		Pending:  pending, Migrate: migrate,
 		Platform: platform,
 	})
 	if err != nil {
@@ -128,26 +128,31 @@ func newManager(cluster *rest.Config, o options) (ctrl.Manager, error) {
 	return mgr, nil
 }
 
-// migrate brings a schema to what the servers of this operator work with. One
-// that is there already costs a connection and a query.
+// pending reports whether a schema is behind what the servers of this operator work
+// with, which costs a connection and a query.
+func pending(ctx context.Context, d controllers.Database) (bool, error) {
+	return postgres.Pending(ctx, configOf(d))
+}
+
+// migrate brings a schema to what they work with.
 func migrate(ctx context.Context, d controllers.Database) error {
-	cfg := postgres.Config{URL: d.URL, RootCAs: d.RootCAs, Schema: d.Schema}
-	pending, err := postgres.Pending(ctx, cfg)
-	if err != nil || !pending {
-		return err
-	}
-	return postgres.Migrate(ctx, cfg)
+	return postgres.Migrate(ctx, configOf(d))
 }
 
-// openLimits opens the limits of a database, over one connection.
+// configOf returns the configuration of a database, with one connection: the operator
+// keeps none to the databases of the cluster.
+func configOf(d controllers.Database) postgres.Config {
+	return postgres.Config{URL: d.URL, RootCAs: d.RootCAs, Schema: d.Schema, MaxConnections: 1}
+}
+
+// openLimits opens the limits of a database.
 func openLimits(ctx context.Context, d controllers.Database) (controllers.LimitStore, error) {
-	return postgres.New(ctx, postgres.Config{URL: d.URL, RootCAs: d.RootCAs, Schema: d.Schema, MaxConnections: 1})
+	return postgres.New(ctx, configOf(d))
 }
 
-// collect collects the garbage of a database once, over one connection: the
-// operator keeps none to the databases of the cluster.
+// collect collects the garbage of a database once.
 func collect(ctx context.Context, d controllers.Database, p acme.GarbagePolicy) (acme.GarbageReport, error) {
-	store, err := postgres.New(ctx, postgres.Config{URL: d.URL, RootCAs: d.RootCAs, Schema: d.Schema, MaxConnections: 1})
+	store, err := postgres.New(ctx, configOf(d))
 	if err != nil {
 		return nil, err
 	}

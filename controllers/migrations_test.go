@@ -1,0 +1,90 @@
+package controllers_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
+	"github.com/acme-ca/acme-ca-operator/controllers"
+)
+
+// applyAt makes an AcmeServer whose database is at a host.
+func (c *cluster) applyAt(t *testing.T, host string) *v1alpha1.AcmeServer {
+	t.Helper()
+	server := &v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{Name: "internal", Namespace: c.namespace(t)}}
+	server.Spec.Database.SecretRef = &v1alpha1.DatabaseSecretReference{SecretReference: v1alpha1.SecretReference{Name: "db"}}
+	check(t, c.Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: server.Namespace},
+		StringData: map[string]string{"uri": "postgresql://u:p@" + host + "/acme"},
+	}))
+	check(t, c.Create(t.Context(), server))
+	return server
+}
+
+func TestMigrationsThatHangKeepNobodyElseWaiting(t *testing.T) {
+	t.Parallel()
+	c := shared
+	begun, finish := make(chan struct{}, 20), make(chan struct{})
+	hangs := controllers.MigrateFunc(func(ctx context.Context, _ controllers.Database) error {
+		begun <- struct{}{}
+		select {
+		case <-finish:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	// More than reconcile at once.
+	var servers []*v1alpha1.AcmeServer
+	for i := range cap(begun) {
+		host := fmt.Sprintf("migration-hangs-%d.test", i)
+		c.databases.Store(host, hangs)
+		servers = append(servers, c.applyAt(t, host))
+	}
+	for range servers {
+		<-begun
+	}
+	c.condition(t, servers[0], v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
+	c.condition(t, c.applyAt(t, "migration-none.test"), v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
+	for i := range servers {
+		c.databases.Delete(fmt.Sprintf("migration-hangs-%d.test", i))
+	}
+	close(finish)
+	for _, server := range servers {
+		c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
+	}
+}
+
+func TestMigrationThatFailsIsToldOfAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	c := shared
+	c.databases.Store("migration-fails.test", controllers.MigrateFunc(func(_ context.Context, d controllers.Database) error {
+		return errors.New("step 7 of " + d.URL + ": no space is left")
+	}))
+	server := c.applyAt(t, "migration-fails.test")
+	message := c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
+	if !strings.Contains(message, "no space is left") || strings.Contains(message, "u:p@") {
+		t.Errorf("the message is %q", message)
+	}
+	c.databases.Delete("migration-fails.test")
+	c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
+}
+
+func TestQuestionToADatabaseHasABound(t *testing.T) {
+	t.Parallel()
+	bounded := make(chan bool, 100)
+	shared.databases.Store("migration-asked.test", controllers.PendingFunc(func(ctx context.Context, _ controllers.Database) (bool, error) {
+		_, has := ctx.Deadline()
+		bounded <- has
+		return false, nil
+	}))
+	shared.applyAt(t, "migration-asked.test")
+	NewWithT(t).Eventually(bounded, patience).Should(Receive(BeTrue()))
+}
