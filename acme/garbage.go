@@ -7,9 +7,9 @@ import (
 
 // The defaults of [GarbagePolicy].
 const (
-	// DefaultGarbageBatch is some tens of milliseconds' work, for a database of any
+	// DefaultGarbageBatch is some ten milliseconds' work, for a database of any
 	// size (docs/performance.md).
-	DefaultGarbageBatch           = 2000
+	DefaultGarbageBatch           = 1000
 	DefaultOrderRetention         = 30 * 24 * time.Hour
 	DefaultAuthorizationRetention = 30 * 24 * time.Hour
 	DefaultCertificateRetention   = 90 * 24 * time.Hour
@@ -46,7 +46,9 @@ type GarbageSweep struct {
 	// Rows is the number of rows that were changed or deleted.
 	Rows int64
 	// More says that the batch was full: there may be work left.
-	More     bool
+	More bool
+	// Overdue is how long the oldest row that is left has been due; 0 where none is.
+	Overdue  time.Duration
 	Duration time.Duration
 	// Err says why the sweep did nothing.
 	Err error

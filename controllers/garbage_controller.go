@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -25,8 +26,8 @@ import (
 const (
 	// garbageTimeout bounds a collection.
 	garbageTimeout = 30 * time.Second
-	// garbageAgain is the pause before the next collection where one left work.
-	garbageAgain = 200 * time.Millisecond
+	// garbageAgain is the least pause before the next collection where one left work.
+	garbageAgain = 50 * time.Millisecond
 	// defaultGarbageInterval is for an AcmeServer that the API server has set no
 	// defaults in.
 	defaultGarbageInterval = time.Minute
@@ -78,7 +79,7 @@ func (r *GarbageReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}}
 	err := ctrl.NewControllerManagedBy(mgr).Named("garbage").
 		For(&v1alpha1.AcmeServer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, databaseChanged))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 16}). // they wait, mostly: for their databases
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("controller of garbage: %w", err)
@@ -98,15 +99,19 @@ func databaseReady(o client.Object) bool {
 func (r *GarbageReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	server := &v1alpha1.AcmeServer{}
 	if err := r.Servers.Client.Get(ctx, req.NamespacedName, server); err != nil {
-		r.forget(req.NamespacedName)
+		if apierrors.IsNotFound(err) {
+			r.forget(req.NamespacedName)
+			r.metrics.forget(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	interval := durationOr(server.Spec.GarbageCollection.Interval, defaultGarbageInterval)
+	interval := garbageInterval(server)
 	switch {
 	case !server.DeletionTimestamp.IsZero():
 		return ctrl.Result{}, nil
 	case interval == 0:
 		r.forget(req.NamespacedName)
+		r.metrics.forget(req.NamespacedName)
 		return ctrl.Result{}, r.clear(ctx, server)
 	case !databaseReady(server):
 		return ctrl.Result{}, nil
@@ -122,10 +127,7 @@ func (r *GarbageReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if err := r.report(ctx, server, run); err != nil {
 		return ctrl.Result{}, err
 	}
-	if run.err == nil && run.report.More() {
-		return ctrl.Result{RequeueAfter: min(garbageAgain, interval)}, nil
-	}
-	return ctrl.Result{RequeueAfter: interval}, nil
+	return ctrl.Result{RequeueAfter: run.again(interval)}, nil
 }
 
 // garbageRun is a collection.
@@ -134,6 +136,16 @@ type garbageRun struct {
 	duration time.Duration
 	report   acme.GarbageReport
 	err      error
+}
+
+// again is the pause before the next collection: where a sweep has left work, at
+// least as long as this one took, whatever became of the other sweeps. So there is
+// time for those who issue.
+func (run garbageRun) again(interval time.Duration) time.Duration {
+	if run.report.More() {
+		return min(max(garbageAgain, run.duration), interval)
+	}
+	return interval
 }
 
 // collect runs a collection, and counts it.
@@ -148,20 +160,29 @@ func (r *GarbageReconciler) collect(ctx context.Context, s *scope) garbageRun {
 		// The text is for people: the libraries' own may quote the URI.
 		run.err = errors.New(withoutSecrets(run.err.Error(), s.database.URL))
 	}
-	r.metrics.observe(run)
+	key := client.ObjectKeyFromObject(s.server)
+	r.metrics.observe(key, run)
+	rows := map[string]int64{}
+	for _, sweep := range run.report {
+		rows[sweep.Name] = sweep.Rows
+	}
+	r.add(key, rows)
+	return run
+}
+
+// add counts rows that are not in the status yet.
+func (r *GarbageReconciler) add(key types.NamespacedName, rows map[string]int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := client.ObjectKeyFromObject(s.server)
-	for _, sweep := range run.report {
-		if sweep.Rows == 0 {
+	for sweep, n := range rows {
+		if n == 0 {
 			continue
 		}
 		if r.swept[key] == nil {
 			r.swept[key] = map[string]int64{}
 		}
-		r.swept[key][sweep.Name] += sweep.Rows
+		r.swept[key][sweep] += n
 	}
-	return run
 }
 
 // take returns what was swept since it was taken before.
@@ -185,6 +206,11 @@ func garbagePolicy(server *v1alpha1.AcmeServer) acme.GarbagePolicy {
 		Authorizations: durationOr(retention.Authorizations, acme.DefaultAuthorizationRetention),
 		Certificates:   durationOr(retention.Certificates, acme.DefaultCertificateRetention),
 	}
+}
+
+// garbageInterval returns what the spec says of the time between two collections.
+func garbageInterval(server *v1alpha1.AcmeServer) time.Duration {
+	return durationOr(server.Spec.GarbageCollection.Interval, defaultGarbageInterval)
 }
 
 // durationOr returns a duration, or what stands for none.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -23,10 +21,15 @@ const garbageOwner = render.Operator + "-garbage"
 // garbageReportInterval is how often a status says again that all is well. An
 // AcmeServer in use has something to sweep at every run: telling of each would be a
 // write to etcd, and an event to every watcher, each minute for each AcmeServer,
-// and each second after a load. The metrics have every run.
+// and many times a second after a load. The metrics have every run.
 const garbageReportInterval = 10 * time.Minute
 
-// report writes the status where that is due, and an event where a sweep failed.
+// garbageMessageInterval is how often a status says that a sweep fails for another
+// reason: a text of the network may differ in each.
+const garbageMessageInterval = time.Minute
+
+// report writes the status where that is due, and an event where the condition has
+// changed, or says that a sweep failed.
 func (r *GarbageReconciler) report(ctx context.Context, server *v1alpha1.AcmeServer, run garbageRun) error {
 	condition := garbageCondition(server, run)
 	if !garbageReportDue(server.Status, condition, run.began) {
@@ -40,28 +43,38 @@ func (r *GarbageReconciler) report(ctx context.Context, server *v1alpha1.AcmeSer
 	if !garbageReportDue(live.Status, condition, run.began) {
 		return nil
 	}
+	old := meta.FindStatusCondition(live.Status.Conditions, condition.Type)
+	transition := old == nil || old.Status != condition.Status || old.Reason != condition.Reason
 	// It keeps the time of the last transition.
 	meta.SetStatusCondition(&live.Status.Conditions, condition)
-	condition = *meta.FindStatusCondition(live.Status.Conditions, condition.Type)
-	told := &v1alpha1.GarbageCollectionStatus{
-		LastRun: metav1.NewTime(run.began), Duration: metav1.Duration{Duration: run.duration.Round(time.Millisecond)},
-		Swept: r.take(client.ObjectKeyFromObject(server)),
-	}
-	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(told)
-	if err != nil {
-		return fmt.Errorf("writing the status: %w", err)
-	}
-	one, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&condition)
-	if err != nil {
-		return fmt.Errorf("writing the status: %w", err)
-	}
-	err = r.Servers.applyStatus(ctx, server, garbageOwner, map[string]any{"garbageCollection": fields, "conditions": []any{one}})
-	if err != nil {
+	if err := r.tell(ctx, server, run, *meta.FindStatusCondition(live.Status.Conditions, condition.Type)); err != nil {
 		return err
 	}
-	if run.err != nil {
-		r.Servers.Recorder.Eventf(server, nil, corev1.EventTypeWarning, condition.Reason, condition.Type,
+	if transition || run.err != nil {
+		r.Servers.Recorder.Eventf(server, nil, eventType(condition), condition.Reason, condition.Type,
 			"%s is %s: %s", condition.Type, condition.Status, brief(condition.Message))
+	}
+	return nil
+}
+
+// tell writes the status.
+func (r *GarbageReconciler) tell(ctx context.Context, server *v1alpha1.AcmeServer, run garbageRun, condition metav1.Condition) error {
+	key := client.ObjectKeyFromObject(server)
+	next := metav1.NewTime(run.began.Add(run.duration).Add(run.again(garbageInterval(server))))
+	told := &v1alpha1.GarbageCollectionStatus{
+		LastRun: metav1.NewTime(run.began), Duration: metav1.Duration{Duration: run.duration.Round(time.Millisecond)},
+		NextRun: &next, Swept: r.take(key),
+	}
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(told)
+	if err == nil {
+		var one map[string]any
+		if one, err = runtime.DefaultUnstructuredConverter.ToUnstructured(&condition); err == nil {
+			err = r.Servers.applyStatus(ctx, server, garbageOwner, map[string]any{"garbageCollection": fields, "conditions": []any{one}})
+		}
+	}
+	if err != nil {
+		r.add(key, told.Swept) // for the next
+		return fmt.Errorf("telling of garbage: %w", err)
 	}
 	return nil
 }
@@ -90,56 +103,13 @@ func garbageCondition(server *v1alpha1.AcmeServer, run garbageRun) metav1.Condit
 }
 
 // garbageReportDue reports whether a status is to be written: another outcome, or
-// another spec, or the last report is old.
+// another spec, or the last report is old, or is of another failure and not quite new.
 func garbageReportDue(status v1alpha1.AcmeServerStatus, c metav1.Condition, now time.Time) bool {
 	old := meta.FindStatusCondition(status.Conditions, c.Type)
-	return old == nil || status.GarbageCollection == nil ||
-		old.Status != c.Status || old.Reason != c.Reason || old.ObservedGeneration != c.ObservedGeneration ||
-		now.Sub(status.GarbageCollection.LastRun.Time) >= garbageReportInterval
-}
-
-// garbageMetrics is what can be seen of the collections of all AcmeServers.
-type garbageMetrics struct {
-	failures *prometheus.CounterVec
-	rows     *prometheus.CounterVec
-	duration prometheus.Histogram
-}
-
-// newGarbageMetrics registers the metrics; registerer may be nil.
-func newGarbageMetrics(registerer prometheus.Registerer) (*garbageMetrics, error) {
-	m := &garbageMetrics{
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "acme_operator_garbage_failures_total", Help: "Sweeps that failed; \"connection\" where none was begun.",
-		}, []string{"sweep"}),
-		rows: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "acme_operator_garbage_rows_total", Help: "Rows that were changed or deleted.",
-		}, []string{"sweep"}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "acme_operator_garbage_duration_seconds", Help: "Time a collection took; its count is that of collections.",
-			Buckets: prometheus.ExponentialBuckets(0.004, 2, 14), // 4 ms to 33 s
-		}),
+	if old == nil || status.GarbageCollection == nil ||
+		old.Status != c.Status || old.Reason != c.Reason || old.ObservedGeneration != c.ObservedGeneration {
+		return true
 	}
-	if registerer == nil {
-		return m, nil
-	}
-	for _, c := range []prometheus.Collector{m.failures, m.rows, m.duration} {
-		if err := registerer.Register(c); err != nil {
-			return nil, fmt.Errorf("metrics of garbage: %w", err)
-		}
-	}
-	return m, nil
-}
-
-// observe counts a collection.
-func (m *garbageMetrics) observe(run garbageRun) {
-	m.duration.Observe(run.duration.Seconds())
-	if run.err != nil && len(run.report) == 0 {
-		m.failures.WithLabelValues("connection").Inc()
-	}
-	for _, sweep := range run.report {
-		m.rows.WithLabelValues(sweep.Name).Add(float64(sweep.Rows))
-		if sweep.Err != nil {
-			m.failures.WithLabelValues(sweep.Name).Inc()
-		}
-	}
+	since := now.Sub(status.GarbageCollection.LastRun.Time)
+	return since >= garbageReportInterval || (old.Message != c.Message && since >= garbageMessageInterval)
 }

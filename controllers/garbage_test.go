@@ -73,7 +73,7 @@ func TestGarbageGoesFromTheDatabase(t *testing.T) {
 		}
 	}
 	told := server.Status.GarbageCollection
-	if told == nil || told.LastRun.IsZero() || told.Swept["expired orders"] != 2 || told.Swept["old orders"] != 1 {
+	if told == nil || told.LastRun.IsZero() || told.NextRun == nil || !told.LastRun.Before(told.NextRun) || told.Swept["expired orders"] != 2 || told.Swept["old orders"] != 1 {
 		t.Errorf("status.garbageCollection is %+v", told)
 	}
 	// The status has two owners, neither of which takes the other's fields.
@@ -142,16 +142,60 @@ func TestSweepThatFailsIsToldOf(t *testing.T) {
 	if got := server.Status.GarbageCollection.Swept["old authorizations"]; got != 3 {
 		t.Errorf("the other sweep took %d rows; want 3", got)
 	}
+	shared.event(t, server, corev1.EventTypeWarning, v1alpha1.ReasonSweepFailed)
+
+	// It is told of, too, that it succeeds again.
+	shared.collects.Delete("garbage-fails")
+	reconciler, err := controllers.NewGarbage(controllers.GarbageConfig{Servers: shared.reconciler, Collect: shared.collect})
+	check(t, err)
+	_, err = reconciler.Reconcile(t.Context(), requestOf(server))
+	check(t, err)
+	shared.condition(t, server, v1alpha1.ConditionGarbageCollected, metav1.ConditionTrue, v1alpha1.ReasonCollected)
+	shared.event(t, server, corev1.EventTypeNormal, v1alpha1.ReasonCollected)
+}
+
+// event waits for an event of a type and a reason.
+func (c *cluster) event(t *testing.T, server *v1alpha1.AcmeServer, kind, reason string) (note string) {
+	t.Helper()
 	NewWithT(t).Eventually(func() bool {
 		var list eventsv1.EventList
-		check(t, shared.List(t.Context(), &list, client.InNamespace(server.Namespace)))
+		check(t, c.List(t.Context(), &list, client.InNamespace(server.Namespace)))
 		for _, e := range list.Items {
-			if e.Type == corev1.EventTypeWarning && e.Reason == v1alpha1.ReasonSweepFailed {
+			if e.Type == kind && e.Reason == reason && e.Regarding.Name == server.Name {
+				note = e.Note
 				return true
 			}
 		}
 		return false
-	}, patience).Should(BeTrue(), "no event tells of the sweep")
+	}, patience).Should(BeTrue(), "there is no event %s %s", kind, reason)
+	return note
+}
+
+func TestGarbageThatCouldNotBeToldOfIsToldOfLater(t *testing.T) {
+	t.Parallel()
+	const host = "garbage-untold"
+	server := shared.collected(t, "postgresql://"+host+".test/acme", host, v1alpha1.GarbageCollectionSpec{},
+		func(context.Context, controllers.Database, acme.GarbagePolicy) (acme.GarbageReport, error) {
+			return nil, nil
+		})
+	shared.condition(t, server, v1alpha1.ConditionGarbageCollected, metav1.ConditionTrue, v1alpha1.ReasonCollected)
+	ctx, w := listed(t.Context())
+	w.fail = true
+	failed := errors.New("one failed")
+	reconciler, err := controllers.NewGarbage(controllers.GarbageConfig{Servers: shared.reconciler,
+		Collect: func(context.Context, controllers.Database, acme.GarbagePolicy) (acme.GarbageReport, error) {
+			return acme.GarbageReport{{Name: "old orders", Rows: 5}, {Name: "free limits", Err: failed}}, failed
+		}})
+	check(t, err)
+	if _, err := reconciler.Reconcile(ctx, requestOf(server)); err == nil {
+		t.Fatal("the status was written")
+	}
+	_, err = reconciler.Reconcile(t.Context(), requestOf(server))
+	check(t, err)
+	check(t, shared.Get(t.Context(), client.ObjectKeyFromObject(server), server))
+	if got := server.Status.GarbageCollection.Swept["old orders"]; got != 10 {
+		t.Errorf("%d rows are told of; want those of both collections", got)
+	}
 }
 
 func TestGarbageIsNotCollectedWhereTheIntervalIsZero(t *testing.T) {

@@ -239,8 +239,12 @@ func (c *cluster) installCertManager() error {
 	return err
 }
 
-// writes lists the requests of one context that change something.
-type writes struct{ requests []string }
+// writes lists the requests of one context that change something, and may have them
+// all fail.
+type writes struct {
+	requests []string
+	fail     bool
+}
 
 // writesKey is where a context has its writes.
 type writesKey struct{}
@@ -256,6 +260,9 @@ func list(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(request *http.Request) (*http.Response, error) {
 		if w, ok := request.Context().Value(writesKey{}).(*writes); ok && request.Method != http.MethodGet {
 			w.requests = append(w.requests, request.Method+" "+request.URL.Path)
+			if w.fail {
+				return nil, errors.New("the API server is gone")
+			}
 		}
 		return next.RoundTrip(request)
 	})

@@ -21,12 +21,18 @@ type sweep struct {
 	// arg returns the second parameter, and false where the policy asks for no such
 	// sweep; nil where the statement has one parameter only.
 	arg func(acme.GarbagePolicy) (any, bool)
+	// due asks when the oldest row that is left was, or will be, due; aged says that
+	// the answer depends on arg, which is its parameter.
+	due  string
+	aged bool
 }
 
-// oldest is greater than every ID made longer ago than the interval $2: version 7
-// UUIDs begin with their time in milliseconds (RFC 9562 §5.7), so that the primary
-// key finds what is old without an index on a time.
-const oldest = `rpad(lpad(to_hex((extract(epoch FROM now() - $2::interval) * 1000)::bigint), 12, '0'), 32, '0')::uuid`
+// oldestOf returns what is greater than every ID made longer ago than an interval:
+// version 7 UUIDs begin with their time in milliseconds (RFC 9562 §5.7), so that the
+// primary key finds what is old without an index on a time.
+func oldestOf(interval string) string {
+	return `rpad(lpad(to_hex((extract(epoch FROM now() - ` + interval + `::interval) * 1000)::bigint), 12, '0'), 32, '0')::uuid`
+}
 
 // deleteOld returns a statement that deletes what is older than the interval $2 and
 // over. It looks at the oldest rows only, ten times as many as it may delete: where
@@ -40,8 +46,24 @@ func deleteOld(table, over string) string {
 			WHERE id = ANY (ARRAY(
 				SELECT id FROM (SELECT * FROM %[1]s WHERE id < %[2]s ORDER BY id LIMIT 10 * $1::bigint) old
 				WHERE %[3]s ORDER BY id LIMIT $1::bigint)) AND %[3]s
-			ORDER BY id FOR UPDATE SKIP LOCKED))`, table, oldest, over)
+			ORDER BY id FOR UPDATE SKIP LOCKED))`, table, oldestOf("$2"), over)
 }
+
+// oldIsDue asks when the oldest row was due that deleteOld would delete, of the rows
+// that a large batch of it would look at.
+func oldIsDue(table, over string) string {
+	return fmt.Sprintf(`
+		SELECT greatest(created_at + $1::interval, expires_at)
+		FROM (SELECT * FROM %[1]s WHERE id < %[2]s ORDER BY id LIMIT 10000) old
+		WHERE %[3]s ORDER BY id LIMIT 1`, table, oldestOf("$1"), over)
+}
+
+// What two partial indexes are of: when what is pending or unfinished expires, and null
+// of anything else.
+const (
+	pendingUntil    = `CASE WHEN status = 'pending' THEN expires_at END`
+	unfinishedUntil = `CASE WHEN status IN ('pending', 'ready') THEN expires_at END`
+)
 
 // sweeps returns the only list of what is swept. What a sweep finds is an array
 // rather than a join, as then no plan reads more of the table than the batch.
@@ -59,31 +81,38 @@ func sweeps() []sweep {
 				DELETE FROM nonces WHERE ctid = ANY (ARRAY(
 					SELECT ctid FROM nonces WHERE expires_at < now() - interval '1 minute'
 					ORDER BY expires_at, id LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+			due: `SELECT min(expires_at) + interval '1 minute' FROM nonces`,
 		},
 		{
 			name: "expired authorizations",
 			sql: `
 				UPDATE authorizations SET status = 'expired', due_at = NULL, lease = NULL WHERE id = ANY (ARRAY(
-					SELECT id FROM authorizations WHERE CASE WHEN status = 'pending' THEN expires_at END <= now()
-					ORDER BY CASE WHEN status = 'pending' THEN expires_at END LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+					SELECT id FROM authorizations WHERE ` + pendingUntil + ` <= now()
+					ORDER BY ` + pendingUntil + ` LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+			due: `SELECT min(` + pendingUntil + `) FROM authorizations WHERE ` + pendingUntil + ` IS NOT NULL`,
 		},
 		{
 			name: "expired orders",
 			sql: `
 				UPDATE orders SET status = 'invalid', error = $2::json WHERE id = ANY (ARRAY(
-					SELECT id FROM orders WHERE CASE WHEN status IN ('pending', 'ready') THEN expires_at END <= now()
-					ORDER BY CASE WHEN status IN ('pending', 'ready') THEN expires_at END LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+					SELECT id FROM orders WHERE ` + unfinishedUntil + ` <= now()
+					ORDER BY ` + unfinishedUntil + ` LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+			due: `SELECT min(` + unfinishedUntil + `) FROM orders WHERE ` + unfinishedUntil + ` IS NOT NULL`,
 			arg: func(acme.GarbagePolicy) (any, bool) { return acme.OrderExpired(), true },
 		},
 		{
 			name: "old orders",
 			sql:  deleteOld("orders", `status IN ('valid', 'invalid') AND expires_at <= now()`),
+			due:  oldIsDue("orders", `status IN ('valid', 'invalid') AND expires_at <= now()`),
 			arg:  func(p acme.GarbagePolicy) (any, bool) { return p.Orders, p.Orders > 0 },
+			aged: true,
 		},
 		{
 			name: "old authorizations",
 			sql:  deleteOld("authorizations", `status <> 'pending' AND expires_at <= now()`),
+			due:  oldIsDue("authorizations", `status <> 'pending' AND expires_at <= now()`),
 			arg:  func(p acme.GarbagePolicy) (any, bool) { return p.Authorizations, p.Authorizations > 0 },
+			aged: true,
 		},
 		{
 			// That no order is left without its certificate is looked at when the
@@ -97,7 +126,9 @@ func sweeps() []sweep {
 						ORDER BY not_after LIMIT $1 FOR UPDATE SKIP LOCKED) AS ids),
 				ordered AS (DELETE FROM orders WHERE id = ANY ((SELECT ids FROM old)::uuid[]))
 				DELETE FROM certificates WHERE id = ANY ((SELECT ids FROM old)::uuid[])`,
-			arg: func(p acme.GarbagePolicy) (any, bool) { return p.Certificates, p.Certificates > 0 },
+			due:  `SELECT min(not_after) + $1::interval FROM certificates`,
+			arg:  func(p acme.GarbagePolicy) (any, bool) { return p.Certificates, p.Certificates > 0 },
+			aged: true,
 		},
 		{
 			// A spend that waits for a row which is deleted begins anew without it, and
@@ -107,6 +138,7 @@ func sweeps() []sweep {
 				DELETE FROM limits WHERE ctid = ANY (ARRAY(
 					SELECT ctid FROM limits WHERE due <= now()
 					ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED))`,
+			due: `SELECT min(due) FROM limits`,
 		},
 		{
 			name: "silent replicas",
@@ -114,21 +146,28 @@ func sweeps() []sweep {
 				DELETE FROM replicas WHERE name = ANY (ARRAY(
 					SELECT name FROM replicas WHERE reported_at < now() - $2::interval
 					LIMIT $1 FOR UPDATE SKIP LOCKED))`,
-			arg: func(acme.GarbagePolicy) (any, bool) { return replicaExpiry, true },
+			due:  `SELECT min(reported_at) + $1::interval FROM replicas`,
+			arg:  func(acme.GarbagePolicy) (any, bool) { return replicaExpiry, true },
+			aged: true,
 		},
 	}
 }
 
 // Collect runs each sweep that the policy asks for, once. They are independent:
-// the error joins those of the sweeps that failed, and the report says what the
-// others did. Any number of callers may collect at once. One round trip for each
+// the error joins those of the sweeps that failed, the report says what the
+// others did, and none takes the time that is left of a deadline from those after it.
+// Any number of callers may collect at once. One round trip for each
 // sweep, which waits for no disk: a crash of the database forgets what the next
 // collection does again.
+//
+// A sweep that has much to do is followed by a pause as long as it took, so that at
+// least half of the time is for those who issue.
 func (s *Store) Collect(ctx context.Context, p acme.GarbagePolicy) (acme.GarbageReport, error) {
 	p.Batch = cmp.Or(p.Batch, acme.DefaultGarbageBatch)
 	var report acme.GarbageReport
-	for _, w := range sweeps() {
-		args := []any{p.Batch}
+	all := sweeps()
+	for i, w := range all {
+		var args []any
 		if w.arg != nil {
 			arg, wanted := w.arg(p)
 			if !wanted {
@@ -136,24 +175,46 @@ func (s *Store) Collect(ctx context.Context, p acme.GarbagePolicy) (acme.Garbage
 			}
 			args = append(args, arg)
 		}
-		report = append(report, s.sweep(ctx, w, args))
+		done := s.sweep(ctx, len(all)-i, w, p.Batch, args)
+		report = append(report, done)
+		if done.More {
+			pause(ctx, done.Duration)
+		}
 	}
 	return report, report.Err()
 }
 
-// sweep runs one sweep, whose first argument is the batch.
-func (s *Store) sweep(ctx context.Context, w sweep, args []any) acme.GarbageSweep {
+// pause waits.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done(): // the next sweep says so
+	case <-time.After(d):
+	}
+}
+
+// sweep runs one sweep, in its share of the time that there is for it and those after
+// it.
+func (s *Store) sweep(ctx context.Context, sharers int, w sweep, batch int, args []any) acme.GarbageSweep {
+	if deadline, ok := ctx.Deadline(); ok {
+		shared, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(sharers))
+		defer cancel()
+		ctx = shared
+	}
 	done, start := acme.GarbageSweep{Name: w.name}, time.Now()
-	b, rows := &pgx.Batch{}, int64(0)
+	b, rows, overdue := &pgx.Batch{}, int64(0), 0.0
 	unhurried(b)
-	b.Queue(w.sql, args...).Exec(func(tag pgconn.CommandTag) error {
+	b.Queue(w.sql, append([]any{batch}, args...)...).Exec(func(tag pgconn.CommandTag) error {
 		rows = tag.RowsAffected()
 		return nil
 	})
+	if !w.aged {
+		args = nil
+	}
+	b.Queue(`SELECT coalesce(extract(epoch FROM now() - (`+w.due+`)), 0)::float8`, args...).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&overdue) })
 	if done.Err = s.send(ctx, "sweep "+w.name, b); done.Err == nil {
-		done.Rows = rows
-		batch, _ := args[0].(int)
-		done.More = rows >= int64(batch)
+		done.Rows, done.More = rows, rows >= int64(batch)
+		done.Overdue = time.Duration(max(overdue, 0) * float64(time.Second))
 	}
 	done.Duration = time.Since(start)
 	return done

@@ -85,6 +85,7 @@ func BenchmarkCollect(b *testing.B) {
 func (c *collected) collectAll(b *testing.B) (rows int64) {
 	b.Helper()
 	for more := true; more; {
+		start := time.Now()
 		report, err := c.Collect(b.Context(), acme.GarbagePolicy{Orders: time.Minute, Authorizations: time.Minute})
 		if err != nil {
 			b.Error(err)
@@ -93,7 +94,7 @@ func (c *collected) collectAll(b *testing.B) (rows int64) {
 			rows += r.Rows
 		}
 		if more = err == nil && report.More(); more {
-			<-time.After(200 * time.Millisecond)
+			<-time.After(max(50*time.Millisecond, time.Since(start)))
 		}
 	}
 	return rows

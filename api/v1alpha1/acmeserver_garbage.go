@@ -50,6 +50,9 @@ type RetentionSpec struct {
 type GarbageCollectionStatus struct {
 	// lastRun is when the collection that this tells of began.
 	LastRun metav1.Time `json:"lastRun"`
+	// nextRun is when the one after it was due; those that find all well are not told of.
+	// +optional
+	NextRun *metav1.Time `json:"nextRun,omitempty"`
 	// duration of it.
 	Duration metav1.Duration `json:"duration"`
 	// swept has the number of rows that each sweep changed or deleted since this was

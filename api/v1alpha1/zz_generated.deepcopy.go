@@ -615,6 +615,10 @@ func (in *GarbageCollectionSpec) DeepCopy() *GarbageCollectionSpec {
 func (in *GarbageCollectionStatus) DeepCopyInto(out *GarbageCollectionStatus) {
 	*out = *in
 	in.LastRun.DeepCopyInto(&out.LastRun)
+	if in.NextRun != nil {
+		in, out := &in.NextRun, &out.NextRun
+		*out = (*in).DeepCopy()
+	}
 	out.Duration = in.Duration
 	if in.Swept != nil {
 		in, out := &in.Swept, &out.Swept
