@@ -82,6 +82,8 @@ func TestWrongFieldsAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		{"a wildcard in the middle of a name", "internal", `{identifiers: {dns: {deny: ["a.*.example"]}}}`},
 		{"a network of addresses that is none", "internal", `{identifiers: {ip: {allow: [10.0.0.1]}}}`},
 		{"names without labels", "internal", `{identifiers: {maxLabels: 0}}`},
+		{"more identifiers than a certificate may have", "internal", `{maxIdentifiers: 1001}`},
+		{"traffic from outside of what is inside", "internal", `{service: {externalTrafficPolicy: Local}}`},
 		{"external accounts that nobody has", "internal", `{externalAccounts: {required: true}, clusterIssuer: {enabled: false}}`},
 		{"terms that are no URL", "internal", `{directory: {termsOfService: terms.txt}}`},
 		{"a website by mail", "internal", `{directory: {website: "mailto:pki@corp.example"}}`},

@@ -84,6 +84,14 @@ type AcmeServerSpec struct {
 	// +optional
 	Identifiers *IdentifiersSpec `json:"identifiers,omitempty"`
 
+	// maxIdentifiers bounds the identifiers of an order, and so the names of a
+	// certificate.
+	// +optional
+	// +kubebuilder:default=100
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxIdentifiers int32 `json:"maxIdentifiers,omitempty"`
+
 	// externalAccounts says who may make accounts; default: everybody.
 	// +optional
 	ExternalAccounts *ExternalAccountsSpec `json:"externalAccounts,omitempty"`
@@ -227,12 +235,20 @@ type CertificateAuthorityStatus struct {
 }
 
 // ServiceSpec is what the servers are reached through.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.externalTrafficPolicy) || (has(self.type) && self.type != 'ClusterIP')",message="externalTrafficPolicy is of a Service that is reached from outside: set type to NodePort or LoadBalancer, or leave it out"
 type ServiceSpec struct {
 	// type of the Service.
 	// +optional
 	// +kubebuilder:default=ClusterIP
 	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
 	Type corev1.ServiceType `json:"type,omitempty"`
+	// externalTrafficPolicy of a Service that is reached from outside; default:
+	// Cluster. Local keeps the addresses of clients, which limits for each address and
+	// the log go by, and sends nothing to nodes without a server.
+	// +optional
+	// +kubebuilder:validation:Enum=Cluster;Local
+	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy `json:"externalTrafficPolicy,omitempty"`
 	// annotations of the Service, as load balancers and DNS controllers read them.
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`

@@ -106,4 +106,12 @@ type Profile struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	Usages []ExtendedKeyUsage `json:"usages,omitempty"`
+	// commonName puts the first DNS name of at most 64 octets in the subject, for
+	// software that does not read subject alternative names; default: no subject.
+	// +optional
+	CommonName bool `json:"commonName,omitempty"`
+	// keyEncipherment adds that key usage where the key is RSA, for TLS 1.2 without
+	// forward secrecy.
+	// +optional
+	KeyEncipherment bool `json:"keyEncipherment,omitempty"`
 }

@@ -40,6 +40,7 @@ func Config(s *v1alpha1.AcmeServer, p Platform) (map[string]string, error) {
 		},
 		Validation:       validation(s.Spec.Validation, p),
 		Identifiers:      identifiers(s.Spec.Identifiers),
+		MaxIdentifiers:   int(s.Spec.MaxIdentifiers),
 		ExternalAccounts: externalAccountKeys(s),
 		Profiles:         profiles(s.Spec.Profiles),
 		Directory:        directory(s.Spec.Directory),
@@ -135,7 +136,8 @@ func profiles(all []v1alpha1.Profile) []config.Profile {
 	for _, p := range all {
 		profile := config.Profile{
 			Name: p.Name, Description: p.Description, Default: p.Default,
-			Lifetime: config.Duration{Duration: p.Lifetime.Duration},
+			Lifetime:   config.Duration{Duration: p.Lifetime.Duration},
+			CommonName: p.CommonName, KeyEncipherment: p.KeyEncipherment,
 		}
 		for _, u := range p.Usages {
 			profile.Usages = append(profile.Usages, config.Usage(u))

@@ -66,6 +66,7 @@ func full() *v1alpha1.AcmeServer {
 		Profiles: []v1alpha1.Profile{{
 			Name: "mesh", Description: "both ends of mutual TLS", Default: true,
 			Lifetime: metav1.Duration{Duration: 24 * time.Hour}, Usages: []v1alpha1.ExtendedKeyUsage{"serverAuth", "clientAuth"},
+			CommonName: true, KeyEncipherment: true,
 		}},
 		ClusterIssuer: v1alpha1.ClusterIssuerSpec{
 			Enabled: new(true), Name: "corp", Email: "pki@corp.example", Profile: "mesh",
@@ -78,6 +79,7 @@ func full() *v1alpha1.AcmeServer {
 			IP:        &v1alpha1.AddressesSpec{Allow: []v1alpha1.CIDR{"10.0.0.0/8"}, Deny: []v1alpha1.CIDR{"10.0.0.1/32"}},
 			MaxLabels: 6, MaxRepeats: 1,
 		},
+		MaxIdentifiers:   25,
 		ExternalAccounts: &v1alpha1.ExternalAccountsSpec{Required: true, SecretRef: &v1alpha1.SecretReference{Name: "tenants"}},
 		Directory: &v1alpha1.DirectorySpec{
 			TermsOfService: "https://pki.corp.example/terms", Website: "https://pki.corp.example", RateLimits: "https://pki.corp.example/limits",
@@ -88,7 +90,10 @@ func full() *v1alpha1.AcmeServer {
 		},
 		CA:        v1alpha1.CertificateAuthoritySpec{Lint: "Enforce"},
 		Hostnames: []string{"acme.corp.example", "acme.example"},
-		Service:   v1alpha1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Annotations: map[string]string{"lb.example/internal": "true"}},
+		Service: v1alpha1.ServiceSpec{
+			Type: corev1.ServiceTypeLoadBalancer, ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal,
+			Annotations: map[string]string{"lb.example/internal": "true"},
+		},
 		Pod: v1alpha1.PodSpec{
 			Labels:       map[string]string{"team": "pki", "app.kubernetes.io/name": "cannot be changed"},
 			Annotations:  map[string]string{"note": "yes"},

@@ -44,12 +44,16 @@ func Service(s *v1alpha1.AcmeServer) *corev1ac.ServiceApplyConfiguration {
 		return corev1ac.ServicePort().WithName(name).WithProtocol(corev1.ProtocolTCP).
 			WithPort(number).WithTargetPort(intstr.FromString(name))
 	}
+	spec := corev1ac.ServiceSpec().
+		WithType(s.Spec.Service.Type).
+		WithSelector(server.selector(s)).
+		WithPorts(port(portACME, 443), port(portHTTP, 80))
+	if s.Spec.Service.ExternalTrafficPolicy != "" {
+		spec.WithExternalTrafficPolicy(s.Spec.Service.ExternalTrafficPolicy)
+	}
 	service := corev1ac.Service(ServerName(s), s.Namespace).
 		WithLabels(server.labels(s)).WithOwnerReferences(owner(s)).
-		WithSpec(corev1ac.ServiceSpec().
-			WithType(s.Spec.Service.Type).
-			WithSelector(server.selector(s)).
-			WithPorts(port(portACME, 443), port(portHTTP, 80)))
+		WithSpec(spec)
 	if len(s.Spec.Service.Annotations) > 0 {
 		service.WithAnnotations(s.Spec.Service.Annotations)
 	}
