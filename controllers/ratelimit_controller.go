@@ -85,6 +85,8 @@ type RateLimitReconciler struct {
 	mu sync.Mutex
 	// changed has when a policy was put in force that not all servers enforce yet.
 	changed map[types.NamespacedName]time.Time
+	// leftOut has the annotation of a policy of which was told that not all is done.
+	leftOut map[types.NamespacedName]string
 }
 
 // NewRateLimits returns a reconciler, which SetupWithManager lets run.
@@ -96,7 +98,9 @@ func NewRateLimits(cfg RateLimitConfig) (*RateLimitReconciler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &RateLimitReconciler{RateLimitConfig: cfg, metrics: m, changed: map[types.NamespacedName]time.Time{}}, nil
+	return &RateLimitReconciler{
+		RateLimitConfig: cfg, metrics: m, changed: map[types.NamespacedName]time.Time{}, leftOut: map[types.NamespacedName]string{},
+	}, nil
 }
 
 // policyIndex indexes AcmeServers by the AcmeRateLimitPolicy that they refer to.
@@ -321,5 +325,6 @@ func (r *RateLimitReconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.changed, key)
+	delete(r.leftOut, key)
 	r.metrics.forget(key)
 }

@@ -3,8 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -94,33 +92,10 @@ func limitsStatus(l *limitScope, before *v1alpha1.RateLimitsStatus) *v1alpha1.Ra
 	return status
 }
 
-// unpauseSubjects returns the subjects of a policy's annotation, each once.
-func unpauseSubjects(policy *v1alpha1.AcmeRateLimitPolicy) []string {
-	if policy == nil {
-		return nil
-	}
-	var subjects []string
-	for _, subject := range strings.FieldsFunc(policy.Annotations[v1alpha1.AnnotationUnpause], func(c rune) bool {
-		return c == ',' || c == ' ' || c == '\n' || c == '\t'
-	}) {
-		if len(subject) <= maxSubject && len(subjects) < maxUnpaused && !slices.Contains(subjects, subject) {
-			subjects = append(subjects, subject)
-		}
-	}
-	return subjects
-}
-
-// toUnpause returns what the annotation asks for and the status does not say was
-// done. A crash before the status is written has it done twice, which is as good.
-func toUnpause(l *limitScope) []string {
-	return slices.DeleteFunc(unpauseSubjects(l.policy), func(subject string) bool {
-		return l.server.Status.RateLimits != nil && slices.Contains(l.server.Status.RateLimits.Unpaused, subject)
-	})
-}
-
 // report writes the status where it has changed, and an event for each transition.
 func (r *RateLimitReconciler) report(ctx context.Context, l *limitScope) error {
 	r.metrics.observe(l)
+	r.tellLeftOut(l)
 	condition := metav1.Condition{
 		Type: v1alpha1.ConditionRateLimitPolicyEnforced, Status: l.outcome.status, Reason: l.outcome.reason,
 		Message: bounded(l.outcome.message), ObservedGeneration: l.server.Generation, LastTransitionTime: metav1.NewTime(l.now),
@@ -161,7 +136,7 @@ func (r *RateLimitReconciler) report(ctx context.Context, l *limitScope) error {
 		r.Servers.Recorder.Eventf(l.server, nil, eventType(condition), condition.Reason, condition.Type,
 			"%s is %s: %s", condition.Type, condition.Status, brief(condition.Message))
 	}
-	r.tellUnpaused(l)
+	r.tellUnpaused(ctx, l)
 	return nil
 }
 
@@ -171,22 +146,6 @@ func limitsTold(l *limitScope, server *v1alpha1.AcmeServer, condition metav1.Con
 	return old != nil && old.Status == condition.Status && old.Reason == condition.Reason && old.Message == condition.Message &&
 		old.ObservedGeneration == condition.ObservedGeneration &&
 		equality.Semantic.DeepEqual(server.Status.RateLimits, limitsStatus(l, server.Status.RateLimits))
-}
-
-// tellUnpaused makes events of what was done of the annotation.
-func (r *RateLimitReconciler) tellUnpaused(l *limitScope) {
-	for _, done := range []struct {
-		kind, reason, what string
-		subjects           []string
-	}{
-		{corev1.EventTypeNormal, v1alpha1.ReasonUnpaused, "orders are taken again for", l.unpaused},
-		{corev1.EventTypeWarning, v1alpha1.ReasonNotPaused, "nothing has failed here, so that there was nothing to unpause, for", l.notPaused},
-	} {
-		if len(done.subjects) > 0 {
-			r.Servers.Recorder.Eventf(l.server, l.policy, done.kind, done.reason, "Unpause",
-				"%s", brief(done.what+" "+strings.Join(done.subjects, ", ")))
-		}
-	}
 }
 
 // eventType returns the type of an event that tells of a condition.

@@ -88,4 +88,5 @@ const (
 const (
 	ReasonUnpaused  = "Unpaused"  // as the annotation of the policy asks
 	ReasonNotPaused = "NotPaused" // the annotation names what has not failed
+	ReasonLeftOut   = "LeftOut"   // the annotation has more than is done
 )
