@@ -17,7 +17,7 @@ import (
 )
 
 // +kubebuilder:rbac:groups=acme-ca.dev,resources=acmeservers,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=acme-ca.dev,resources=acmeservers/status,verbs=get;patch
+// +kubebuilder:rbac:groups=acme-ca.dev,resources=acmeservers/status,verbs=patch
 // +kubebuilder:rbac:groups=acme-ca.dev,resources=acmeservers/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch
 // +kubebuilder:rbac:groups="",resources=configmaps;services;serviceaccounts,verbs=get;list;watch;create;patch

@@ -27,7 +27,7 @@ import (
 )
 
 // +kubebuilder:rbac:groups=acme-ca.dev,resources=acmeratelimitpolicies,verbs=get;list;watch
-// +kubebuilder:rbac:groups=acme-ca.dev,resources=acmeratelimitpolicies/status,verbs=get;patch
+// +kubebuilder:rbac:groups=acme-ca.dev,resources=acmeratelimitpolicies/status,verbs=patch
 
 const (
 	// limitsTimeout bounds what is asked of a database in one reconcile.
