@@ -46,8 +46,9 @@ type PodSpec struct {
 // database, where the cluster's network enforces NetworkPolicies.
 type NetworkPolicySpec struct {
 	// enabled says whether NetworkPolicies are made: the servers' ports are
-	// reached from everywhere, or as `from` says, and the embedded database only by
-	// the servers and the operator.
+	// reached from everywhere, or as `from` says, that of their metrics as
+	// `metricsFrom` says, and the embedded database only by the servers and the
+	// operator.
 	// +optional
 	// +kubebuilder:default=true
 	Enabled *bool `json:"enabled,omitempty"`
@@ -56,6 +57,12 @@ type NetworkPolicySpec struct {
 	// +optional
 	// +listType=atomic
 	From []networkingv1.NetworkPolicyPeer `json:"from,omitempty"`
+	// metricsFrom lists who may reach the servers' port of metrics and health; default:
+	// namespaces with the label `metrics: enabled`. The kubelet of a pod's node always
+	// may.
+	// +optional
+	// +listType=atomic
+	MetricsFrom []networkingv1.NetworkPolicyPeer `json:"metricsFrom,omitempty"`
 }
 
 // ClusterIssuerSpec is the cert-manager issuer that is made and kept current.

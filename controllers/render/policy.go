@@ -27,6 +27,10 @@ func PodDisruptionBudget(s *v1alpha1.AcmeServer) *policyv1ac.PodDisruptionBudget
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(server.selector(s))))
 }
 
+// labelMetrics is on the namespaces that scrape, with the value that kubebuilder's
+// projects have.
+const labelMetrics = "metrics"
+
 // NetworkPolicy returns the policy that says who reaches the servers, or nil
 // where none is asked for. What they dial is bounded by validation.networks.
 func NetworkPolicy(s *v1alpha1.AcmeServer) (*networkingv1ac.NetworkPolicyApplyConfiguration, error) {
@@ -37,6 +41,16 @@ func NetworkPolicy(s *v1alpha1.AcmeServer) (*networkingv1ac.NetworkPolicyApplyCo
 	if err != nil {
 		return nil, err
 	}
+	// Probes are not named: a NetworkPolicy does not hold for what comes from the pod's
+	// own node.
+	metricsFrom, err := convertEach[networkingv1ac.NetworkPolicyPeerApplyConfiguration](s.Spec.NetworkPolicy.MetricsFrom)
+	if err != nil {
+		return nil, err
+	}
+	if len(metricsFrom) == 0 {
+		metricsFrom = append(metricsFrom, networkingv1ac.NetworkPolicyPeer().
+			WithNamespaceSelector(metav1ac.LabelSelector().WithMatchLabels(map[string]string{labelMetrics: "enabled"})))
+	}
 	return networkingv1ac.NetworkPolicy(ServerName(s), s.Namespace).
 		WithLabels(server.labels(s)).WithOwnerReferences(owner(s)).
 		WithSpec(networkingv1ac.NetworkPolicySpec().
@@ -45,7 +59,8 @@ func NetworkPolicy(s *v1alpha1.AcmeServer) (*networkingv1ac.NetworkPolicyApplyCo
 			WithIngress(
 				networkingv1ac.NetworkPolicyIngressRule().WithFrom(from...).
 					WithPorts(tcp(portACME), tcp(portHTTP)),
-				networkingv1ac.NetworkPolicyIngressRule().WithPorts(tcp(portOps)),
+				networkingv1ac.NetworkPolicyIngressRule().WithFrom(metricsFrom...).
+					WithPorts(tcp(portOps)),
 			)), nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -108,7 +109,10 @@ func full() *v1alpha1.AcmeServer {
 			PriorityClassName: "system-cluster-critical",
 			ImagePullSecrets:  []corev1.LocalObjectReference{{Name: "registry"}},
 		},
-		NetworkPolicy:  minimal().Spec.NetworkPolicy,
+		NetworkPolicy: v1alpha1.NetworkPolicySpec{
+			Enabled:     new(true),
+			MetricsFrom: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "watch"}}}},
+		},
 		DeletionPolicy: v1alpha1.DeletionDelete,
 	}
 	return s
