@@ -28,7 +28,16 @@ import (
 // request asks cert-manager for a certificate of an AcmeServer's ClusterIssuer.
 func (n *namespace) request(t *testing.T, server *v1alpha1.AcmeServer, name string, hosts ...string) *certmanagerv1.Certificate {
 	t.Helper()
-	certificate := &certmanagerv1.Certificate{
+	certificate := n.certificate(server, name, hosts...)
+	if err := n.client.Create(t.Context(), certificate); err != nil {
+		t.Fatal(err)
+	}
+	return certificate
+}
+
+// certificate returns a Certificate of an AcmeServer's ClusterIssuer.
+func (n *namespace) certificate(server *v1alpha1.AcmeServer, name string, hosts ...string) *certmanagerv1.Certificate {
+	return &certmanagerv1.Certificate{
 		ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: name},
 		Spec: certmanagerv1.CertificateSpec{
 			SecretName: name + "-tls", DNSNames: hosts,
@@ -36,10 +45,6 @@ func (n *namespace) request(t *testing.T, server *v1alpha1.AcmeServer, name stri
 			PrivateKey: &certmanagerv1.CertificatePrivateKey{Algorithm: certmanagerv1.ECDSAKeyAlgorithm, Size: 256},
 		},
 	}
-	if err := n.client.Create(t.Context(), certificate); err != nil {
-		t.Fatal(err)
-	}
-	return certificate
 }
 
 // issue asks for a certificate, waits for it, and returns it verified.

@@ -5,10 +5,13 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"testing"
 	"time"
 
+	acmev1 "github.com/cert-manager/cert-manager/pkg/apis/acme/v1"
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,7 +26,10 @@ func (n *namespace) underTraffic(t *testing.T) (*v1alpha1.AcmeServer, *traffic) 
 	t.Helper()
 	wide := &v1alpha1.AcmeRateLimitPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: "wide"},
-		Spec:       v1alpha1.AcmeRateLimitPolicySpec{OrdersPerAccount: &v1alpha1.RateLimit{Count: new(int32(0))}},
+		Spec: v1alpha1.AcmeRateLimitPolicySpec{
+			OrdersPerAccount:           &v1alpha1.RateLimit{Count: new(int32(0))},
+			ConcurrentOrdersPerAccount: &v1alpha1.CountLimit{Count: new(int32(mostAtOnce))},
+		},
 	}
 	if err := n.client.Create(t.Context(), wide); err != nil {
 		t.Fatal(err)
@@ -40,14 +46,67 @@ func (n *namespace) underTraffic(t *testing.T) (*v1alpha1.AcmeServer, *traffic) 
 func TestNobodyNoticesARollingUpdate(t *testing.T) {
 	n := newNamespace(t)
 	server, traffic := n.underTraffic(t)
-	certificates := n.issueMany(t, server, "web", orders)
+	requested := n.requestUntil(t, server)
 	for _, version := range []string{"1", "2"} {
 		n.edit(t, server, func(spec *v1alpha1.AcmeServerSpec) { spec.Pod.Annotations = map[string]string{"e2e/version": version} })
 		n.awaitReady(t, server)
 	}
 	traffic.pass(t)
+	n.awaitAll(t, server, requested())
 	traffic.end(t, "two rolling updates of the Deployment, of 2 replicas")
-	n.awaitAll(t, server, certificates)
+	n.noOrderFailed(t)
+	n.hold(t, server, traffic)
+}
+
+// requestUntil asks cert-manager for one certificate after the other, until what it
+// returns is called, which returns all of them.
+func (n *namespace) requestUntil(t *testing.T, server *v1alpha1.AcmeServer) (stop func() []*certmanagerv1.Certificate) {
+	t.Helper()
+	var all []*certmanagerv1.Certificate
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for number := 0; ; number++ {
+			name := fmt.Sprintf("web-%d", number)
+			certificate := n.certificate(server, name, name+"."+n.name+".apps.test")
+			if err := n.client.Create(t.Context(), certificate); err != nil {
+				t.Error(err)
+				return
+			}
+			all = append(all, certificate)
+			select {
+			case <-over:
+				return
+			case <-t.Context().Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() []*certmanagerv1.Certificate {
+		close(over)
+		<-ended
+		if len(all) < orders {
+			t.Errorf("%d certificates were asked for: that is no load", len(all))
+		}
+		return all
+	}
+}
+
+// noOrderFailed looks for an order of cert-manager that has not ended well.
+func (n *namespace) noOrderFailed(t *testing.T) {
+	t.Helper()
+	var list acmev1.OrderList
+	if err := n.client.List(t.Context(), &list, client.InNamespace(n.name)); err != nil {
+		t.Fatal(err)
+	}
+	for _, order := range list.Items {
+		if order.Status.State != acmev1.Valid || order.Status.FailureTime != nil {
+			t.Errorf("Order %s is %q: %s", order.Name, order.Status.State, order.Status.Reason)
+		}
+	}
 }
 
 func TestNobodyNoticesThatTheOperatorIsKilled(t *testing.T) {
@@ -62,6 +121,7 @@ func TestNobodyNoticesThatTheOperatorIsKilled(t *testing.T) {
 	n.awaitReady(t, server)
 	traffic.pass(t)
 	traffic.end(t, "kill -9 of the operator; its successor adds a replica")
+	n.hold(t, server, traffic)
 }
 
 func TestNobodyNoticesThatTheKubernetesAPIIsGone(t *testing.T) {
@@ -91,6 +151,7 @@ func TestNobodyNoticesThatTheKubernetesAPIIsGone(t *testing.T) {
 	n.awaitReady(t, server) // the operator is at work again
 	traffic.pass(t)
 	traffic.end(t, "the Kubernetes API gone for 30 s; then the operator adds a replica")
+	n.hold(t, server, traffic)
 }
 
 // onNode runs a command on the node.

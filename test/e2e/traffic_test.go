@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
@@ -37,12 +38,18 @@ type traffic struct {
 	stop    chan struct{}
 	running sync.WaitGroup
 	began   time.Time
+	answers answers
 
-	mu           sync.Mutex
-	requests     int
-	certificates int
-	failures     []string
-	lastFailure  time.Time
+	mu         sync.Mutex
+	requests   int
+	deliveries []delivery
+	failures   []string
+}
+
+// delivery is a certificate that a client has, and the URL that it has it from.
+type delivery struct {
+	certificate string
+	der         []byte
 }
 
 // startTraffic starts clients of a server that trusts its accounts and whose Service
@@ -55,7 +62,7 @@ func (n *namespace) startTraffic(t *testing.T, server *v1alpha1.AcmeServer) *tra
 		t.Fatal("the ClusterIssuer has no caBundle")
 	}
 	f := &traffic{stop: make(chan struct{}), began: time.Now()}
-	for i := range trafficClients {
+	for i := range trafficClients + 1 {
 		transport := &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", address)
@@ -64,12 +71,17 @@ func (n *namespace) startTraffic(t *testing.T, server *v1alpha1.AcmeServer) *tra
 			ForceAttemptHTTP2: i%2 == 0,
 		}
 		t.Cleanup(transport.CloseIdleConnections)
-		c, err := acmetest.Dial(t.Context(), &http.Client{Transport: transport, Timeout: time.Minute}, server.Status.DirectoryURL, acmetest.NewKey(t))
+		seen := &http.Client{Transport: &witness{RoundTripper: transport, answers: &f.answers}, Timeout: time.Minute}
+		c, err := acmetest.Dial(t.Context(), seen, server.Status.DirectoryURL, acmetest.NewKey(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.NewAccount(t.Context(), nil); err != nil {
 			t.Fatal(err)
+		}
+		next := func(number int) { f.order(t.Context(), c, fmt.Sprintf("n%d.c%d.example", number, i)) }
+		if i == trafficClients {
+			next = func(number int) { f.take(t.Context(), c, fmt.Sprintf("n%d.greedy.example", number)) }
 		}
 		f.running.Go(func() {
 			for number := 0; ; number++ {
@@ -77,12 +89,28 @@ func (n *namespace) startTraffic(t *testing.T, server *v1alpha1.AcmeServer) *tra
 				case <-f.stop:
 					return
 				default:
-					f.order(t.Context(), c, fmt.Sprintf("n%d.c%d.example", number, i))
+					next(number)
 				}
 			}
 		})
 	}
 	return f
+}
+
+// mostAtOnce is how many orders an account of the traffic may have at once.
+const mostAtOnce = 50
+
+// take makes one more order that it leaves, where it may.
+func (f *traffic) take(ctx context.Context, c *acmetest.Client, name string) {
+	answer, err := c.Post(ctx, c.Directory.NewOrder, map[string]any{"identifiers": []acme.Identifier{{Type: acme.DNS, Value: name}}})
+	switch {
+	case err != nil:
+		f.fail("of the greedy: " + err.Error())
+	case answer.Problem != nil && answer.Problem.Type == acme.RateLimited:
+		<-time.After(100 * time.Millisecond)
+	case answer.Err() != nil:
+		f.fail("of the greedy: " + answer.Err().Error())
+	}
 }
 
 // nodePort returns the address of a server's Service from outside the cluster.
@@ -124,14 +152,18 @@ func (f *traffic) order(ctx context.Context, c *acmetest.Client, name string) {
 		f.fail(fmt.Sprintf("finalize: the order is %s", o.Status))
 		return
 	}
-	f.ask(ctx, c, o.Certificate, nil, nil)
+	block, _ := pem.Decode(f.ask(ctx, c, o.Certificate, nil, nil))
+	if block == nil {
+		f.fail("certificate: no PEM at " + o.Certificate)
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.certificates++
+	f.deliveries = append(f.deliveries, delivery{o.Certificate, block.Bytes})
 }
 
 // ask sends a request until it is answered with what was asked for, or ctx ends.
-func (f *traffic) ask(ctx context.Context, c *acmetest.Client, url string, payload, v any) {
+func (f *traffic) ask(ctx context.Context, c *acmetest.Client, url string, payload, v any) (body []byte) {
 	for ctx.Err() == nil {
 		answer, err := c.Post(ctx, url, payload)
 		if err == nil {
@@ -144,11 +176,12 @@ func (f *traffic) ask(ctx context.Context, c *acmetest.Client, url string, paylo
 			err = answer.Decode(v)
 		}
 		if err == nil {
-			return
+			return answer.Body
 		}
 		f.fail(err.Error())
 		<-time.After(100 * time.Millisecond)
 	}
+	return nil
 }
 
 // fail notes what a client did not get.
@@ -156,7 +189,6 @@ func (f *traffic) fail(what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failures = append(f.failures, what)
-	f.lastFailure = time.Now()
 }
 
 // pass lets some certificates be issued, so that it is known that they can be.
@@ -166,7 +198,7 @@ func (f *traffic) pass(t *testing.T) {
 	count := func() int {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		return f.certificates
+		return len(f.deliveries)
 	}
 	before := count()
 	await(t, "certificates are issued", func(context.Context) error {
@@ -187,5 +219,5 @@ func (f *traffic) end(t *testing.T, fault string) {
 		t.Errorf("a request failed: %s", failure)
 	}
 	t.Logf("| %.0f requests/s | %s | %d | %d | %d |",
-		float64(f.requests)/time.Since(f.began).Seconds(), fault, f.requests, len(f.failures), f.certificates)
+		float64(f.requests)/time.Since(f.began).Seconds(), fault, f.requests, len(f.failures), len(f.deliveries))
 }

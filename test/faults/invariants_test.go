@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
+	shared "github.com/acme-ca/acme-ca-operator/test/invariants"
 )
 
 // outcome is what a run has left: what the clients saw, and the database.
@@ -69,15 +69,8 @@ func (o *outcome) deliveredIsRecorded(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var der []byte
-		err = o.db.QueryRow(ctx, `
-			SELECT c.der FROM acme.orders o JOIN acme.certificates c ON c.id = o.id
-			WHERE o.id = $1 AND o.status = 'valid'`, [16]byte(id)).Scan(&der)
-		if err != nil {
-			return fmt.Errorf("that of %s: %w", d.order, err)
-		}
-		if !bytes.Equal(der, d.der) {
-			return fmt.Errorf("that of %s is another than the client has", d.order)
+		if err := shared.Recorded(ctx, o.db, id, d.der); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -101,9 +94,7 @@ func (o *outcome) deliveredIsValid(context.Context) error {
 // oneCertificateEach asks for orders with more certificates than one, or one that is
 // not theirs.
 func (o *outcome) oneCertificateEach(ctx context.Context) error {
-	return o.none(ctx, `
-		SELECT count(*) FROM acme.certificates c LEFT JOIN acme.orders o ON o.id = c.id
-		WHERE o.id IS NULL OR o.status <> 'valid'`)
+	return shared.OneCertificateEach(ctx, o.db)
 }
 
 // nothingIsStuck asks for work that nobody does, and what clients had to give up.
@@ -113,13 +104,7 @@ func (o *outcome) nothingIsStuck(ctx context.Context) error {
 	if len(o.faults) > 0 {
 		return fmt.Errorf("%d clients could not go on; the first: %w", len(o.faults), o.faults[0])
 	}
-	if err := o.none(ctx, `SELECT count(*) FROM acme.authorizations WHERE due_at IS NOT NULL`); err != nil {
-		return fmt.Errorf("validations: %w", err)
-	}
-	return o.none(ctx, `
-		SELECT count(*) FROM acme.orders o WHERE o.status = 'pending' AND NOT EXISTS (
-			SELECT FROM unnest(o.authorization_ids) AS needed (id) LEFT JOIN acme.authorizations a ON a.id = needed.id
-			WHERE a.status IS DISTINCT FROM 'valid')`)
+	return shared.NothingIsStuck(ctx, o.db)
 }
 
 // nothingIsLost looks for every order that a client was told was made.
@@ -145,24 +130,11 @@ func (o *outcome) nothingIsLost(ctx context.Context) error {
 
 // noncesAreTakenOnce looks for a nonce of which two answers say that it was good.
 func (o *outcome) noncesAreTakenOnce(context.Context) error {
-	taken, refused := map[string]*exchange{}, 0
-	for i := range o.exchanges {
-		e := &o.exchanges[i]
-		if e.problem == acme.BadNonce {
-			refused++
-		}
-		if e.nonce == "" || e.problem == acme.BadNonce || e.status == 0 || e.status >= http.StatusInternalServerError {
-			continue
-		}
-		if other, ok := taken[e.nonce]; ok {
-			return fmt.Errorf("%s: %s was answered with %d, and %s with %d", e.nonce, other.route, other.status, e.route, e.status)
-		}
-		taken[e.nonce] = e
+	var answers []shared.Answer
+	for _, e := range o.exchanges {
+		answers = append(answers, shared.Answer{Route: e.route, Nonce: e.nonce, Status: e.status, Problem: e.problem})
 	}
-	if refused == 0 {
-		return fmt.Errorf("none was refused of %d: nothing was tried", len(taken))
-	}
-	return nil
+	return shared.NoncesAreTakenOnce(answers)
 }
 
 // limitsAreExact counts what the greedy have.
@@ -210,18 +182,6 @@ func (o *outcome) readinessIsSteady(context.Context) error {
 		if n := r.changes.Load(); n > 2 {
 			return fmt.Errorf("server %d: %d changes", r.number, n)
 		}
-	}
-	return nil
-}
-
-// none returns an error where a query counts more than nothing.
-func (o *outcome) none(ctx context.Context, query string) error {
-	var n int
-	if err := o.db.QueryRow(ctx, query).Scan(&n); err != nil {
-		return err
-	}
-	if n > 0 {
-		return fmt.Errorf("there are %d", n)
 	}
 	return nil
 }
