@@ -22,7 +22,7 @@ func (c *cluster) applyAt(t *testing.T, host string) *v1alpha1.AcmeServer {
 	server.Spec.Database.SecretRef = &v1alpha1.DatabaseSecretReference{SecretReference: v1alpha1.SecretReference{Name: "db"}}
 	check(t, c.Create(t.Context(), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: server.Namespace},
-		StringData: map[string]string{"uri": "postgresql://u:p@" + host + "/acme"},
+		StringData: map[string]string{"uri": "postgresql://u:s3cr3t@" + host + "/acme"},
 	}))
 	check(t, c.Create(t.Context(), server))
 	return server
@@ -70,7 +70,7 @@ func TestMigrationThatFailsIsToldOfAndTriedAgain(t *testing.T) {
 	}))
 	server := c.applyAt(t, "migration-fails.test")
 	message := c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
-	if !strings.Contains(message, "no space is left") || strings.Contains(message, "u:p@") {
+	if !strings.Contains(message, "no space is left") || strings.Contains(message, "s3cr3t") {
 		t.Errorf("the message is %q", message)
 	}
 	c.databases.Delete("migration-fails.test")

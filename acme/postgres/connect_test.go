@@ -1,11 +1,15 @@
 package postgres
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
+	"net"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestABrokenURLSaysWhatIsWrongAndNotThePassword(t *testing.T) {
@@ -61,6 +65,42 @@ func TestAURLNamesNoFilesAndSetsNothingOfAPool(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		} else if pc.ConnConfig.MaxProtocolMessageBodyLen == 0 {
 			t.Errorf("%s: a message of the database has no bound", url)
+		}
+	}
+}
+
+func TestWhatIsNoDatabaseIsLeft(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, says, want string
+		patience         time.Duration
+	}{
+		{"it says nothing", "", "deadline exceeded", 300 * time.Millisecond},
+		{"it announces a message of a gigabyte", "R\x3f\xff\xff\xff", "expected at most 4194304", time.Minute},
+	} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a free port
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = listener.Close() })
+		go func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					_, _ = conn.Write([]byte(test.says))
+					_, _ = io.Copy(io.Discard, conn) // until they go
+					_ = conn.Close()
+				}()
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), test.patience)
+		defer cancel()
+		_, err = Pending(ctx, Config{URL: "postgresql://u:p@" + listener.Addr().String() + "/db?sslmode=disable"})
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: the error is %v; want %q in it", test.name, err, test.want)
 		}
 	}
 }
