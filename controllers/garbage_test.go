@@ -182,10 +182,12 @@ func TestGarbageThatCouldNotBeToldOfIsToldOfLater(t *testing.T) {
 	ctx, w := listed(t.Context())
 	w.fail = true
 	failed := errors.New("one failed")
-	reconciler, err := controllers.NewGarbage(controllers.GarbageConfig{Servers: shared.reconciler,
+	reconciler, err := controllers.NewGarbage(controllers.GarbageConfig{
+		Servers: shared.reconciler,
 		Collect: func(context.Context, controllers.Database, acme.GarbagePolicy) (acme.GarbageReport, error) {
 			return acme.GarbageReport{{Name: "old orders", Rows: 5}, {Name: "free limits", Err: failed}}, failed
-		}})
+		},
+	})
 	check(t, err)
 	if _, err := reconciler.Reconcile(ctx, requestOf(server)); err == nil {
 		t.Fatal("the status was written")

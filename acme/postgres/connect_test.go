@@ -78,31 +78,41 @@ func TestWhatIsNoDatabaseIsLeft(t *testing.T) {
 		{"it says nothing", "", "deadline exceeded", 300 * time.Millisecond},
 		{"it announces a message of a gigabyte", "R\x3f\xff\xff\xff", "expected at most 4194304", time.Minute},
 	} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a free port
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = listener.Close() })
-		go func() {
-			for {
-				conn, err := listener.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					_, _ = conn.Write([]byte(test.says))
-					_, _ = io.Copy(io.Discard, conn) // until they go
-					_ = conn.Close()
-				}()
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), test.patience)
+			defer cancel()
+			_, err := Pending(ctx, Config{URL: "postgresql://u:p@" + says(t, test.says) + "/db?sslmode=disable"})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("the error is %v; want %q in it", err, test.want)
 			}
-		}()
-		ctx, cancel := context.WithTimeout(t.Context(), test.patience)
-		defer cancel()
-		_, err = Pending(ctx, Config{URL: "postgresql://u:p@" + listener.Addr().String() + "/db?sslmode=disable"})
-		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: the error is %v; want %q in it", test.name, err, test.want)
-		}
+		})
 	}
+}
+
+// says returns the address of a server that says something to each that comes, and
+// waits until they go.
+func says(t *testing.T, what string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a free port
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = conn.Write([]byte(what))
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			}()
+		}
+	}()
+	return listener.Addr().String()
 }
 
 func TestWithRootsEveryHostIsVerified(t *testing.T) {

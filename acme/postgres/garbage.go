@@ -3,7 +3,6 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,30 +31,6 @@ type sweep struct {
 // primary key finds what is old without an index on a time.
 func oldestOf(interval string) string {
 	return `rpad(lpad(to_hex((extract(epoch FROM now() - ` + interval + `::interval) * 1000)::bigint), 12, '0'), 32, '0')::uuid`
-}
-
-// deleteOld returns a statement that deletes what is older than the interval $2 and
-// over. It looks at the oldest rows only, ten times as many as it may delete: where
-// the retention is shorter than it takes until rows are over, those that are not come
-// first, and each run would walk all of them. What is behind is hardly younger, and
-// has its turn once they are gone.
-func deleteOld(table, over string) string {
-	return fmt.Sprintf(`
-		DELETE FROM %[1]s WHERE id = ANY (ARRAY(
-			SELECT id FROM %[1]s
-			WHERE id = ANY (ARRAY(
-				SELECT id FROM (SELECT * FROM %[1]s WHERE id < %[2]s ORDER BY id LIMIT 10 * $1::bigint) old
-				WHERE %[3]s ORDER BY id LIMIT $1::bigint)) AND %[3]s
-			ORDER BY id FOR UPDATE SKIP LOCKED))`, table, oldestOf("$2"), over)
-}
-
-// oldIsDue asks when the oldest row was due that deleteOld would delete, of the rows
-// that a large batch of it would look at.
-func oldIsDue(table, over string) string {
-	return fmt.Sprintf(`
-		SELECT greatest(created_at + $1::interval, expires_at)
-		FROM (SELECT * FROM %[1]s WHERE id < %[2]s ORDER BY id LIMIT 10000) old
-		WHERE %[3]s ORDER BY id LIMIT 1`, table, oldestOf("$1"), over)
 }
 
 // What two partial indexes are of: when what is pending or unfinished expires, and null
@@ -100,20 +75,8 @@ func sweeps() []sweep {
 			due: `SELECT min(` + unfinishedUntil + `) FROM orders WHERE ` + unfinishedUntil + ` IS NOT NULL`,
 			arg: func(acme.GarbagePolicy) (any, bool) { return acme.OrderExpired(), true },
 		},
-		{
-			name: "old orders",
-			sql:  deleteOld("orders", `status IN ('valid', 'invalid') AND expires_at <= now()`),
-			due:  oldIsDue("orders", `status IN ('valid', 'invalid') AND expires_at <= now()`),
-			arg:  func(p acme.GarbagePolicy) (any, bool) { return p.Orders, p.Orders > 0 },
-			aged: true,
-		},
-		{
-			name: "old authorizations",
-			sql:  deleteOld("authorizations", `status <> 'pending' AND expires_at <= now()`),
-			due:  oldIsDue("authorizations", `status <> 'pending' AND expires_at <= now()`),
-			arg:  func(p acme.GarbagePolicy) (any, bool) { return p.Authorizations, p.Authorizations > 0 },
-			aged: true,
-		},
+		oldRows("old orders", "orders", `status IN ('valid', 'invalid')`, func(p acme.GarbagePolicy) time.Duration { return p.Orders }),
+		oldRows("old authorizations", "authorizations", `status <> 'pending'`, func(p acme.GarbagePolicy) time.Duration { return p.Authorizations }),
 		{
 			// That no order is left without its certificate is looked at when the
 			// statement ends. The orders are locked after the certificates, by a statement
@@ -150,6 +113,29 @@ func sweeps() []sweep {
 			arg:  func(acme.GarbagePolicy) (any, bool) { return replicaExpiry, true },
 			aged: true,
 		},
+	}
+}
+
+// oldRows returns the sweep of the rows of a table that are over, and were made long
+// enough ago. It looks at the oldest rows only, ten times as many as it may delete:
+// where the retention is shorter than it takes until rows are over, those that are not
+// come first, and each run would walk all of them. What is behind is hardly younger,
+// and has its turn once they are gone.
+func oldRows(name, table, over string, retention func(acme.GarbagePolicy) time.Duration) sweep {
+	over += ` AND expires_at <= now()`
+	found := func(columns, age, most string) string {
+		return `SELECT ` + columns + ` FROM (SELECT * FROM ` + table + ` WHERE id < ` + oldestOf(age) + ` ORDER BY id LIMIT 10 * ` + most + `) old
+			WHERE ` + over + ` ORDER BY id LIMIT `
+	}
+	return sweep{
+		name: name,
+		sql: `
+		DELETE FROM ` + table + ` WHERE id = ANY (ARRAY(
+			SELECT id FROM ` + table + ` WHERE id = ANY (ARRAY(` + found("id", "$2", "$1::bigint") + `$1::bigint)) AND ` + over + `
+			ORDER BY id FOR UPDATE SKIP LOCKED))`,
+		arg:  func(p acme.GarbagePolicy) (any, bool) { return retention(p), retention(p) > 0 },
+		due:  found("greatest(created_at + $1::interval, expires_at)", "$1", "1000") + `1`,
+		aged: true,
 	}
 }
 

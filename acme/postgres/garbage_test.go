@@ -334,8 +334,7 @@ func TestGarbageThatIsLeftIsKnownByItsAge(t *testing.T) {
 	}
 	// Two of each, one of which is left. The age is by whatever makes it due.
 	p.Batch = 1
-	for i := range time.Duration(2) {
-		left := -(3 - i) * time.Hour
+	for _, left := range []time.Duration{-3 * time.Hour, -2 * time.Hour} {
 		d.nonce(left - time.Minute)
 		d.authorization("expired", "pending", day, left)
 		d.order("expired", "pending", day, left)
