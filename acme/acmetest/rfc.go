@@ -127,21 +127,25 @@ func RFCChecks() []RFCCheck {
 // them do, and checks the answers by the clauses of RFC 8555 and its extensions.
 // Each check is a subtest of its own, has an account and names of its own, and
 // runs in parallel with the others. Where a document leaves the server a choice
-// the suite takes each.
-func TestRFC(t *testing.T, target *Target) {
+// the suite takes each. It returns what became of every check that go test -run
+// did not leave out.
+func TestRFC(t *testing.T, target *Target) []RFCResult {
 	t.Helper()
 	suite := newRFCSuite(t, target)
-	for _, section := range rfcSections() {
-		t.Run(section.clause, func(t *testing.T) {
-			t.Parallel()
-			for _, c := range section.checks {
-				t.Run(c.says, func(t *testing.T) {
-					t.Parallel()
-					suite.run(t, section.clause, c)
-				})
-			}
-		})
-	}
+	t.Run("suite", func(t *testing.T) { // returns when all that is parallel in it has ended
+		for _, section := range rfcSections() {
+			t.Run(section.clause, func(t *testing.T) {
+				t.Parallel()
+				for _, c := range section.checks {
+					t.Run(c.says, func(t *testing.T) {
+						t.Parallel()
+						suite.run(t, section.clause, c)
+					})
+				}
+			})
+		}
+	})
+	return suite.record.list()
 }
 
 // rfcTimeout bounds one check, so that a server which hangs fails it alone.
@@ -153,6 +157,7 @@ type rfcSuite struct {
 	directory Directory
 	// rsa2048 is made when it is first asked for; it costs more than all the others.
 	rsa2048 func() crypto.Signer
+	record  rfcRecord
 }
 
 // newRFCSuite reads the directory and looks through the list of differences.
@@ -165,7 +170,10 @@ func newRFCSuite(t *testing.T, target *Target) *rfcSuite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	suite := &rfcSuite{Target: &filled, directory: client.Directory, rsa2048: sync.OnceValue(func() crypto.Signer { return rsaKey(2048) })}
+	suite := &rfcSuite{
+		Target: &filled, directory: client.Directory, rsa2048: sync.OnceValue(func() crypto.Signer { return rsaKey(2048) }),
+		record: rfcRecord{results: map[string]RFCResult{}},
+	}
 	if !filled.Trusted && filled.HTTP01 == nil {
 		t.Fatal("the target needs HTTP01: without, no order becomes ready")
 	}
@@ -190,39 +198,50 @@ func rsaKey(bits int) crypto.Signer {
 	return key
 }
 
-// run makes a check and compares its outcome with what is known of the server.
+// run makes a check, compares its outcome with what is known of the server, and
+// notes it.
 func (s *rfcSuite) run(t *testing.T, clause string, c rfcCheck) {
 	t.Helper()
+	outcome, why, text := s.outcome(t, &c)
+	s.record.add(RFCResult{RFCCheck: RFCCheck{Clause: clause, Says: c.says}, Outcome: outcome, Why: why})
+	switch outcome {
+	case RFCFailed:
+		t.Errorf("%s: %s\n%s", clause, c.says, text)
+	case RFCDiffers, RFCNotExercised:
+		t.Skip(text)
+	}
+}
+
+// outcome makes a check, where it can be made.
+func (s *rfcSuite) outcome(t *testing.T, c *rfcCheck) (outcome RFCOutcome, why, text string) {
 	if c.needs != nil {
 		if why := c.needs(s); why != "" {
-			t.Skip(why)
+			return RFCNotExercised, why, why
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), rfcTimeout)
 	defer cancel()
 	r := &rfcRun{rfcSuite: s, t: t, ctx: ctx}
 	explanation, known := s.Known[c.says]
-	switch skip, text := verdict(r.do(c.check), known, explanation); {
-	case skip:
-		t.Skip(text)
-	case text != "":
-		t.Errorf("%s: %s\n%s", clause, c.says, text)
-	}
+	return verdict(r.do(c.check), known, explanation)
 }
 
-// verdict returns what becomes of a check by its outcome: a test that is skipped, a
-// failure with a text, or with none a success.
-func verdict(err error, known bool, explanation string) (skip bool, text string) {
+// verdict returns what becomes of a check by what it returned, why, and the text for
+// whoever runs it.
+func verdict(err error, known bool, explanation string) (outcome RFCOutcome, why, text string) {
 	var broken *rfcSetUpError
+	var idle *rfcNoOccasion
 	switch {
 	case errors.As(err, &broken): // which no difference explains
-		return false, fmt.Sprintf("  could not be checked: %v", broken.err)
+		return RFCFailed, "", fmt.Sprintf("  could not be checked: %v", broken.err)
+	case errors.As(err, &idle):
+		return RFCNotExercised, idle.why, idle.why
 	case err != nil && known:
-		return true, fmt.Sprintf("known to differ: %s\n%v", explanation, err)
+		return RFCDiffers, explanation, fmt.Sprintf("known to differ: %s\n%v", explanation, err)
 	case err != nil:
-		return false, err.Error()
+		return RFCFailed, "", err.Error()
 	case known:
-		return false, fmt.Sprintf("  passes, but is listed as a known difference (%s): take it off the list", explanation)
+		return RFCFailed, "", fmt.Sprintf("  passes, but is listed as a known difference (%s): take it off the list", explanation)
 	}
-	return false, ""
+	return RFCPassed, "", ""
 }

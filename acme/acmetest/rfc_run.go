@@ -35,6 +35,16 @@ type rfcSetUpError struct{ err error }
 // Error implements error.
 func (e *rfcSetUpError) Error() string { return e.err.Error() }
 
+// rfcNoOccasion says that a server gave no occasion for what a check is about.
+type rfcNoOccasion struct{ why string }
+
+// Error implements error.
+func (e *rfcNoOccasion) Error() string { return e.why }
+
+// notExercised is what a check returns that had nothing to look at: it is neither
+// passed nor failed.
+func (r *rfcRun) notExercised(why string) error { return &rfcNoOccasion{why} }
+
 // do calls a check and returns what it, or its set-up, came to.
 func (r *rfcRun) do(check func(*rfcRun) error) (err error) {
 	defer func() {

@@ -11,15 +11,28 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme/validation"
 )
 
-// known explains where our own server differs from the letter.
-var known = map[string]string{
-	"a valid order is orderNotReady, 403": "a client whose connection broke in finalize asks again, and is given the certificate that was issued",
-	"a notAfter that cannot be granted is refused": "an end beyond the profile's lifetime is clamped to it: clients ask by " +
-		"durations of their own configuration, and a refusal would be final for them",
+// tenantKey is the MAC key of the external account "tenant".
+var tenantKey = []byte("a key of thirty-two octets......")
+
+func TestTheServerKeepsTheRFCsAsTheDocumentSays(t *testing.T) {
+	t.Parallel()
+	var proving, trusting []acmetest.RFCResult
+	t.Run("servers", func(t *testing.T) { // returns when both have been asked
+		t.Run("one that wants proofs", func(t *testing.T) {
+			t.Parallel()
+			proving = acmetest.TestRFC(t, startProving(t))
+		})
+		t.Run("one that trusts its accounts", func(t *testing.T) {
+			t.Parallel()
+			trusting = acmetest.TestRFC(t, startTrusting(t))
+		})
+	})
+	compareDocument(t, acmetest.JoinRFC(proving, trusting))
 }
 
-func TestTheServerKeepsTheRFCs(t *testing.T) {
-	t.Parallel()
+// startProving serves with proofs by real responders.
+func startProving(t *testing.T) *acmetest.Target {
+	t.Helper()
 	memory, listener := acmetest.NewMemory(), acmetest.Listen(t)
 	dns, http01, tlsALPN01 := acmetest.StartDNS(t), acmetest.StartHTTP01(t), acmetest.StartTLSALPN01(t)
 	base := "https://" + listener.Addr().String()
@@ -36,22 +49,23 @@ func TestTheServerKeepsTheRFCs(t *testing.T) {
 	s := acmetest.StartServerAt(t, listener, memory, server.Config{
 		Validator: worker, CAA: worker, AuthorizationReuse: time.Hour, Challenges: acme.ChallengeTypes,
 		Meta:             server.Meta{TermsOfService: "https://ca.example/terms", CAAIdentities: []string{"ca.example"}},
-		ExternalAccounts: server.ExternalAccounts{Keys: map[string][]byte{"tenant": []byte("a key of thirty-two octets......")}},
+		ExternalAccounts: server.ExternalAccounts{Keys: map[string][]byte{"tenant": tenantKey}},
 	})
-	acmetest.TestRFC(t, &acmetest.Target{
+	return &acmetest.Target{
 		DirectoryURL: s.DirectoryURL(), HTTP: s.Client(), HTTP01: http01, TLSALPN01: tlsALPN01, DNS: dns,
 		Challenges:       acme.ChallengeTypes,
-		ExternalAccounts: map[string][]byte{"tenant": []byte("a key of thirty-two octets......")}, Known: known,
-	})
+		ExternalAccounts: map[string][]byte{"tenant": tenantKey}, Known: acmetest.ServerDifferences(),
+	}
 }
 
-func TestAServerThatTrustsItsAccountsKeepsTheRFCs(t *testing.T) {
-	t.Parallel()
+// startTrusting serves with trusted accounts and external account binding.
+func startTrusting(t *testing.T) *acmetest.Target {
+	t.Helper()
 	s := acmetest.StartServer(t, acmetest.NewMemory(), server.Config{ExternalAccounts: server.ExternalAccounts{
-		Required: true, Keys: map[string][]byte{"tenant": []byte("a key of thirty-two octets......")},
+		Required: true, Keys: map[string][]byte{"tenant": tenantKey},
 	}})
-	acmetest.TestRFC(t, &acmetest.Target{
+	return &acmetest.Target{
 		DirectoryURL: s.DirectoryURL(), HTTP: s.Client(), Trusted: true, Address: "192.0.2.1",
-		ExternalAccounts: map[string][]byte{"tenant": []byte("a key of thirty-two octets......")}, Known: known,
-	})
+		ExternalAccounts: map[string][]byte{"tenant": tenantKey}, Known: acmetest.ServerDifferences(),
+	}
 }
