@@ -33,8 +33,10 @@ type Target struct {
 	TLSALPN01 *TLSALPN01
 	DNS       *DNS
 	// Challenges lists the challenge types of drafts that the server offers, of which
-	// there are dns-account-01 and dns-persist-01. Checks of others are left out.
+	// there are dns-account-01 and dns-persist-01. Checks of others are left out;
+	// LeftOut may say why.
 	Challenges []acme.ChallengeType
+	LeftOut    map[acme.ChallengeType]string
 	// Address is an IP address by which the server reaches the responders; where
 	// Trusted, any that it issues for. Default 127.0.0.1.
 	Address string

@@ -4,13 +4,15 @@ go 1.26.8
 
 tool github.com/letsencrypt/pebble/v2/cmd/pebble
 
-require github.com/acme-ca/acme-ca-operator v0.0.0
+require (
+	github.com/acme-ca/acme-ca-operator v0.0.0
+	github.com/google/go-cmp v0.7.0
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
-	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/letsencrypt/challtestsrv v1.4.2 // indirect

@@ -30,25 +30,30 @@ import (
 // externalKey is the MAC key of the external account "tenant".
 var externalKey = []byte("a key of thirty-two octets......")
 
-func TestPebbleKeepsTheRFCsButForWhatIsKnown(t *testing.T) {
+func TestPebbleKeepsTheRFCsButForWhatTheReadmeSays(t *testing.T) {
 	t.Parallel()
-	acmetest.TestRFC(t, start(t, false, known))
-}
-
-func TestPebbleThatRequiresBindingsKeepsTheRFCsButForWhatIsKnown(t *testing.T) {
-	t.Parallel()
-
-	acmetest.TestRFC(t, start(t, true, known))
+	var open, bound []acmetest.RFCResult
+	t.Run("servers", func(t *testing.T) { // returns when both have been asked
+		t.Run("one that is open", func(t *testing.T) {
+			t.Parallel()
+			open = acmetest.TestRFC(t, start(t, false))
+		})
+		t.Run("one that requires bindings", func(t *testing.T) {
+			t.Parallel()
+			bound = acmetest.TestRFC(t, start(t, true))
+		})
+	})
+	compareReadme(t, acmetest.JoinRFC(open, bound))
 }
 
 // start runs a Pebble that looks for responses on this host until the test ends.
-func start(t *testing.T, requireBindings bool, known map[string]string) *acmetest.Target {
+func start(t *testing.T, requireBindings bool) *acmetest.Target {
 	t.Helper()
 	target := &acmetest.Target{
 		HTTP01: acmetest.StartHTTP01(t), TLSALPN01: acmetest.StartTLSALPN01(t), DNS: acmetest.StartDNS(t),
 		ExternalAccounts: map[string][]byte{"tenant": externalKey}, Known: known,
-		// Of dns-persist-01 it has the draft before, of other member names.
 		Challenges: []acme.ChallengeType{acme.DNSAccount01},
+		LeftOut:    map[acme.ChallengeType]string{acme.DNSPersist01: "it has the draft before, whose members have other names"},
 	}
 	target.DNS.SetDefaultA(netip.MustParseAddr("127.0.0.1"))
 	dir, address := t.TempDir(), freeAddress(t)
