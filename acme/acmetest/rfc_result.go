@@ -1,6 +1,7 @@
 package acmetest
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -60,15 +61,17 @@ func inOrder(results map[string]RFCResult) []RFCResult {
 	return list
 }
 
-// CountRFC counts the results of an outcome.
-func CountRFC(results []RFCResult, outcome RFCOutcome) int {
-	n := 0
+// CountRFC says how many checks came to what.
+func CountRFC(results []RFCResult) string {
+	n := map[RFCOutcome]int{}
 	for _, r := range results {
-		if r.Outcome == outcome {
-			n++
-		}
+		n[r.Outcome]++
 	}
-	return n
+	text := fmt.Sprintf("Of %d checks: %d passed, %d differ, %d not exercised", len(results), n[RFCPassed], n[RFCDiffers], n[RFCNotExercised])
+	if n[RFCFailed] > 0 {
+		text += fmt.Sprintf(", %d failed", n[RFCFailed])
+	}
+	return text + "."
 }
 
 // rfcRecord collects the results of a run.

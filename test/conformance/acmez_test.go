@@ -129,6 +129,17 @@ func (c *acmezClient) solver(by acme.ChallengeType) acmezSolver {
 			c.lab.zone.add(challenge.DNS01TXTRecordName(), challenge.DNS01KeyAuthorization())
 			return nil
 		}
+	case acme.DNSAccount01:
+		return func(challenge zacme.Challenge) error {
+			c.lab.zone.add(challenge.DNSAccount01TXTRecordName(c.account), challenge.DNS01KeyAuthorization())
+			return nil
+		}
+	case acme.DNSPersist01:
+		return func(challenge zacme.Challenge) error { // one record for a name and its wildcard
+			value := challenge.DNSPersist01TXTRecordValue(c.account, challenge.IssuerDomainNames[0], true)
+			c.lab.zone.add(challenge.DNSPersist01TXTRecordName(), value)
+			return nil
+		}
 	case acme.TLSALPN01:
 		server := c.lab.tlsALPN01(c.t)
 		return func(challenge zacme.Challenge) error {

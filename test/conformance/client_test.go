@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,34 +62,37 @@ type kind struct {
 
 // kinds lists the clients.
 var kinds = []kind{
-	{name: "lego", start: newLego, proves: acme.ChallengeTypes},
+	{
+		name: "lego", start: newLego, proves: append(slices.Clone(acme.DefaultChallenges), acme.DNSPersist01),
+		because: "knows no dns-account-01",
+	},
 	{
 		name: "x/crypto/acme", start: newXCrypto, proves: acme.DefaultChallenges,
 		cannot:  []string{asksWhenItIsDue},
-		because: "asks for no renewal information",
+		because: "asks for no renewal information, and knows neither dns-account-01 nor dns-persist-01",
 	},
 	{name: "acmez", start: newAcmez, proves: acme.ChallengeTypes},
 	{
 		name: "certbot", start: newCertbot, program: true, proves: []acme.ChallengeType{acme.HTTP01, acme.DNS01},
 		cannot:  []string{findsItsAccount, provesAnAddress, asksForAProfile, changesItsKey, asksWhenItIsDue},
-		because: "2.1, that of Debian 12, has no tls-alpn-01, orders no certificates for addresses, registers a key once only, never changes it, and knows neither profiles nor renewal information",
+		because: "2.1, that of Debian 12, has no tls-alpn-01, orders no certificates for addresses, registers a key once only, never changes it, and knows neither the challenges of drafts, profiles nor renewal information",
 	},
 	{
 		name: "uacme", start: newUacme, program: true, proves: []acme.ChallengeType{acme.HTTP01, acme.DNS01},
 		cannot:  []string{asksForAProfile, asksWhenItIsDue},
-		because: "leaves tls-alpn-01 to another program, ualpn, and knows neither profiles nor renewal information",
+		because: "leaves tls-alpn-01 to another program, ualpn, and knows neither the challenges of drafts, profiles nor renewal information",
 	},
 	{
 		name: "dehydrated", start: newDehydrated, program: true, proves: acme.DefaultChallenges,
 		cannot:  []string{provesAnAddress, asksForAProfile, changesItsKey, asksWhenItIsDue},
-		because: "0.7.0, that of Debian 12, orders no certificates for addresses, never changes its key, and knows neither profiles nor renewal information",
+		because: "0.7.0, that of Debian 12, orders no certificates for addresses, never changes its key, and knows neither the challenges of drafts, profiles nor renewal information",
 	},
 	{
 		name: "acmetool", start: newAcmetool, program: true, proves: []acme.ChallengeType{acme.HTTP01, acme.DNS01},
 		cannot: []string{
 			provesAnAddress, readsWhy, findsItsAccount, changesItsKey, asksForAProfile, renewsItEarly, asksWhenItIsDue,
-			revokesIt, bindsItsAccount, isRefusedUnbound,
+			revokesIt, livesAWholeLife, bindsItsAccount, isRefusedUnbound,
 		},
-		because: "0.2.2, that of Debian 12, has no hook for tls-alpn-01, orders no certificates for addresses, tells what it tried last and not what failed before, registers when it orders, renews nothing that is not due, revokes nothing, and knows neither external accounts, profiles nor renewal information",
+		because: "0.2.2, that of Debian 12, has no hook for tls-alpn-01, orders no certificates for addresses, tells what it tried last and not what failed before, registers when it orders, renews nothing that is not due, revokes nothing (it notes that a certificate is to be, and asks nobody), so that its life is to register and to get, and knows neither external accounts, the challenges of drafts, profiles nor renewal information",
 	},
 }

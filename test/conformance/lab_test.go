@@ -21,6 +21,8 @@ type lab struct {
 	// ownHTTP01Port is where the client answers http-01: where it is not
 	// http01Port, somebody else is answering there.
 	ownHTTP01Port int
+	// authority is the server's name in DNS records; empty where it has none.
+	authority string
 	// dir is the test's, for the files of all.
 	dir string
 	// The responders, once a client without its own has asked for one.
@@ -32,6 +34,7 @@ type lab struct {
 func newLab(t *testing.T, on target, o options) *lab {
 	t.Helper()
 	l := newBareLab(t)
+	l.authority = o.authority
 	if o.stranger {
 		l.letAStrangerAnswer(t)
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/go-acme/lego/v5/certcrypto"
 	"github.com/go-acme/lego/v5/certificate"
 	"github.com/go-acme/lego/v5/challenge/dns01"
+	"github.com/go-acme/lego/v5/challenge/dnspersist01"
 	"github.com/go-acme/lego/v5/challenge/http01"
 	"github.com/go-acme/lego/v5/challenge/tlsalpn01"
 	"github.com/go-acme/lego/v5/lego"
@@ -76,6 +79,9 @@ func (c *legoClient) register(ctx context.Context, b *binding) (string, error) {
 }
 
 func (c *legoClient) obtain(ctx context.Context, o order) (pemFiles, error) {
+	if o.by == acme.DNSPersist01 {
+		defer c.persist(o)()
+	}
 	l, err := c.connectToProve(o.by)
 	if err != nil {
 		return pemFiles{}, err
@@ -100,8 +106,28 @@ func (c *legoClient) connectToProve(by acme.ChallengeType) (*lego.Client, error)
 		err = l.Challenge.SetTLSALPN01Provider(tlsalpn01.NewProviderServer("127.0.0.1", strconv.Itoa(c.lab.tlsALPN01Port)))
 	case acme.DNS01:
 		err = l.Challenge.SetDNS01Provider(legoDNS{c.lab.zone}, dns01.PropagationWait(0, true))
+	case acme.DNSPersist01:
+		err = l.Challenge.SetDNSPersist01(dnspersist01.PropagationWait(0, true))
 	}
 	return l, err
+}
+
+// legoPersists is held by whoever has lego look for records of dns-persist-01:
+// the DNS server that it asks is one for the process.
+var legoPersists sync.Mutex
+
+// persist puts the records of an order in place, as lego leaves it to its user to
+// do, by the draft before ours: with the account's URL. It returns what is to be
+// called when lego has looked for them.
+func (c *legoClient) persist(o order) (done func()) {
+	for _, name := range o.names {
+		if domain, wildcard := strings.CutPrefix(name, "*."); wildcard {
+			c.lab.zone.add("_validation-persist."+domain, c.lab.authority+"; accounturi="+c.account.Location+"; policy=wildcard")
+		}
+	}
+	legoPersists.Lock()
+	dnspersist01.SetDefaultClient(dnspersist01.NewClient(&dnspersist01.Options{RecursiveNameservers: []string{c.lab.dns.Address()}}))
+	return legoPersists.Unlock
 }
 
 func (c *legoClient) renew(ctx context.Context, f pemFiles, o order) (pemFiles, error) {

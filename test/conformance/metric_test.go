@@ -55,7 +55,9 @@ func sample(line, name string, labels []string) (float64, bool) {
 const brief = "brief"
 
 // profiles are those of serve; dev has those that are built in.
-var profiles = append(config.BuiltInProfiles(), config.Profile{Name: brief, Lifetime: config.Duration{Duration: 15 * time.Minute}})
+var profiles = append(config.BuiltInProfiles(), config.Profile{
+	Name: brief, Description: "TLS servers, for a quarter of an hour", Lifetime: config.Duration{Duration: 15 * time.Minute},
+})
 
 // mustHaveProfile fails the test unless a certificate lasts as long as its profile
 // says; an empty one is the default.

@@ -21,7 +21,10 @@ type scenario struct {
 	options options
 	// needs is the way to prove control that the scenario is about; may be empty.
 	needs acme.ChallengeType
-	run   func(ctx context.Context, t *testing.T, l *lab, c client)
+	// fetches is true of those that follow what certificates point to, by plain HTTP:
+	// dev has no listener for it.
+	fetches bool
+	run     func(ctx context.Context, t *testing.T, l *lab, c client)
 }
 
 // The scenarios that not all clients can be driven through.
@@ -36,6 +39,7 @@ const (
 	revokesIt        = "revokes its certificate"
 	bindsItsAccount  = "binds an external account"
 	isRefusedUnbound = "is refused without an external account"
+	livesAWholeLife  = "registers, gets, renews, revokes, and is on the CRL"
 )
 
 // tenant is the external account of the scenarios.
@@ -46,6 +50,14 @@ var scenarios = []scenario{
 	{name: "proves a name by http-01", needs: acme.HTTP01, run: obtains(acme.HTTP01, "www.conformance.example")},
 	{name: "proves a name by dns-01", needs: acme.DNS01, run: obtains(acme.DNS01, "www.conformance.example")},
 	{name: "proves a name by tls-alpn-01", needs: acme.TLSALPN01, run: obtains(acme.TLSALPN01, "www.conformance.example")},
+	{
+		name: "proves a name and its wildcard by dns-account-01", options: options{challenges: []acme.ChallengeType{acme.DNSAccount01}},
+		needs: acme.DNSAccount01, run: obtains(acme.DNSAccount01, "*.account.example", "account.example"),
+	},
+	{
+		name: "proves a name and its wildcard by dns-persist-01", options: options{challenges: []acme.ChallengeType{acme.DNSPersist01}, authority: "ca.conformance.example"},
+		needs: acme.DNSPersist01, run: obtains(acme.DNSPersist01, "*.persist.example", "persist.example"),
+	},
 	{name: "proves several names", needs: acme.HTTP01, run: obtains(acme.HTTP01, "b.conformance.example", "a.conformance.example", "c.other.example")},
 	{name: "proves a wildcard", needs: acme.DNS01, run: obtains(acme.DNS01, "*.conformance.example", "conformance.example")},
 	{name: provesAnAddress, needs: acme.HTTP01, run: obtains(acme.HTTP01, "127.0.0.1")},
@@ -57,6 +69,7 @@ var scenarios = []scenario{
 	{name: renewsItEarly, needs: acme.HTTP01, run: renewsItsCertificate},
 	{name: asksWhenItIsDue, options: options{trusted: true}, run: renewsWhenToldTo},
 	{name: revokesIt, options: options{trusted: true}, run: revokes},
+	{name: livesAWholeLife, needs: acme.HTTP01, fetches: true, run: livesItsLife},
 	{
 		name: bindsItsAccount, options: options{external: []binding{tenant}, required: true}, needs: acme.HTTP01,
 		run: bindsAnExternalAccount,
@@ -72,15 +85,15 @@ func (k *kind) in(s *scenario) bool {
 	return !slices.Contains(k.cannot, s.name) && (s.needs == "" || slices.Contains(k.proves, s.needs))
 }
 
-// on reports whether a client is driven against a target.
-func (k *kind) on(on target) bool { return on.production || !k.program }
+// on reports whether a client is driven against a target in a scenario.
+func (k *kind) on(s *scenario, on target) bool { return on.production || (!k.program && !s.fetches) }
 
 func TestForeignClientsGetWhatTheyComeFor(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds {
 		for _, s := range scenarios {
 			for _, on := range targets {
-				if !k.in(&s) || !k.on(on) {
+				if !k.in(&s) || !k.on(&s, on) {
 					continue
 				}
 				t.Run(strings.ReplaceAll(k.name, "/", ".")+" "+s.name+" on "+on.name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/config"
 	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 	"github.com/acme-ca/acme-ca-operator/acme/postgres/postgrestest"
@@ -30,9 +31,11 @@ type options struct {
 	required bool
 	// stranger has somebody else's web server where validators ask for http-01.
 	stranger bool
-	// persist is the name of the authority where dns-persist-01 is offered, and
-	// nothing else.
-	persist string
+	// challenges are those that are offered, in the place of the default.
+	challenges []acme.ChallengeType
+	// authority is the name of the authority in CAA records and in those of
+	// dns-persist-01; empty where it has none.
+	authority string
 }
 
 // binding is an external account.
@@ -51,6 +54,7 @@ type acmeServer struct {
 	rootFile  string // PEM
 	roots     *x509.CertPool
 	ops       string // base URL of health and metrics; empty where there are none
+	http      string // address of what certificates point to; empty where there is none
 	// restart starts it again, once it has ended; nil where its state ends with it.
 	restart func(t *testing.T)
 }
@@ -81,8 +85,11 @@ func startDev(t *testing.T, l *lab, o options) *acmeServer {
 	if o.trusted {
 		args = append(args, "--mode", "trusted")
 	}
-	if o.persist != "" {
-		args = append(args, "--challenge", "dns-persist-01", "--caa-identity", o.persist)
+	for _, way := range o.challenges {
+		args = append(args, "--challenge", string(way))
+	}
+	if o.authority != "" {
+		args = append(args, "--caa-identity", o.authority)
 	}
 	for _, b := range o.external {
 		args = append(args, "--external-account", b.kid+":"+b.encodedKey())
@@ -97,19 +104,27 @@ func startDev(t *testing.T, l *lab, o options) *acmeServer {
 	return s
 }
 
-// startServe migrates an empty database, writes a configuration and the files of
-// an authority, and runs acmeserver serve until it is ready.
+// startServe runs acmeserver serve with the configuration of the options.
 func startServe(t *testing.T, l *lab, o options) *acmeServer {
+	t.Helper()
+	return serveWith(t, l, o, serveConfig(t, l, o))
+}
+
+// serveWith migrates an empty database, writes a configuration and the files that
+// it names, and runs acmeserver serve until it is ready.
+func serveWith(t *testing.T, l *lab, o options, c *config.Config) *acmeServer {
 	t.Helper()
 	database := postgrestest.EmptyURL(t)
 	runToEnd(t, []string{"DATABASE_URL=" + database}, "migrate")
-	c := serveConfig(t, l, o)
 	writeFile(t, c.Database.URLFile, []byte(database+"\n"))
 	writeAuthority(t, &c.CertificateAuthority)
 	writeExternalAccounts(t, &c.ExternalAccounts, o)
 	path := filepath.Join(l.dir, "acmeserver.yaml")
 	writeConfig(t, path, c)
-	s := &acmeServer{directory: c.URLs[0] + "/directory", rootFile: c.CertificateAuthority.RootsFile, ops: "http://" + c.Listen.Ops}
+	s := &acmeServer{
+		directory: c.URLs[0] + "/directory", rootFile: c.CertificateAuthority.RootsFile,
+		ops: "http://" + c.Listen.Ops, http: c.Listen.HTTP,
+	}
 	s.restart = func(t *testing.T) {
 		t.Helper()
 		s.process = startProcess(t, "serve", "--config", path)
@@ -139,6 +154,12 @@ func serveConfig(t *testing.T, l *lab, o options) *config.Config {
 		Profiles: slices.Clone(profiles),
 		// No load balancer is to be waited for.
 		ShutdownDelay: config.Duration{Duration: time.Millisecond},
+	}
+	for _, way := range o.challenges {
+		c.Validation.Challenges = append(c.Validation.Challenges, string(way))
+	}
+	if o.authority != "" {
+		c.Directory.CAAIdentities = []string{o.authority}
 	}
 	if o.trusted {
 		c.Validation.Mode = config.Trusted
