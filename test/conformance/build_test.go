@@ -55,7 +55,7 @@ var nextPort = func() *atomic.Uint32 {
 }()
 
 // freePort returns a port of 127.0.0.1 that nobody listens on, and that no other
-// test is given.
+// test is given. It must be free again when the test has ended.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range ports {
@@ -67,6 +67,7 @@ func freePort(t testing.TB) int {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { mustBeFree(t, port) })
 		return port
 	}
 	t.Fatal("no port is free")

@@ -39,7 +39,7 @@ func startDaemon(t *testing.T, each func(*os.Process, []byte), command string, a
 	t.Helper()
 	d := &daemon{cmd: exec.Command(command, args...), each: each}
 	d.cmd.Dir = t.TempDir()
-	d.cmd.Env = append(os.Environ(), "HOME="+d.cmd.Dir)
+	d.cmd.Env = traced(t, "HOME="+d.cmd.Dir)
 	d.cmd.Stdout, d.cmd.Stderr = d, d
 	d.cmd.WaitDelay = stopTimeout // for what it started
 	if err := d.cmd.Start(); err != nil {

@@ -74,7 +74,7 @@ type program struct {
 	command string // and the Debian package that has it
 	lab     *lab
 	dir     string
-	env     []string
+	env     []string // all of it
 }
 
 // newProgram returns a client's command, which must be installed.
@@ -86,15 +86,23 @@ func newProgram(t *testing.T, l *lab, command string, env ...string) *program {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return &program{command: command, lab: l, dir: dir, env: env}
+	return &program{command: command, lab: l, dir: dir, env: traced(t, env...)}
 }
 
 // mustHave fails the test where a command is not installed.
 func mustHave(t *testing.T, command, debianPackage string) {
 	t.Helper()
-	if _, err := exec.LookPath(command); err != nil {
-		t.Fatalf("%v: install it (Debian, Ubuntu: apt-get install %s)", err, debianPackage)
+	if err := missing(command, debianPackage); err != nil {
+		t.Fatal(err)
 	}
+}
+
+// missing says what to install where a command is not there.
+func missing(command, debianPackage string) error {
+	if _, err := exec.LookPath(command); err != nil {
+		return fmt.Errorf("%w: install it (Debian, Ubuntu: apt-get install %s)", err, debianPackage)
+	}
+	return nil
 }
 
 // run runs the command, and returns what it said; in an error too.
@@ -106,7 +114,7 @@ func (p *program) run(ctx context.Context, args ...string) (string, error) {
 func (p *program) runAs(ctx context.Context, line []string) (string, error) {
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Env = p.env
 	cmd.WaitDelay = 5 * time.Second // for what it started
 	out, err := cmd.CombinedOutput()
 	if err != nil {

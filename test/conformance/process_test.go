@@ -68,7 +68,7 @@ func startProcess(t *testing.T, args ...string) *process {
 		cmd: exec.Command(path, args...), done: make(chan struct{}),
 		stdout: &output{line: make(chan struct{})}, stderr: &output{line: make(chan struct{})},
 	}
-	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = p.stdout, p.stderr, traced(t)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
