@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -85,7 +86,7 @@ func TestAProcessThatIsLeftIsFound(t *testing.T) {
 	}
 	if err := settles(func() error { // until it is sleep, and no more this program
 		if err := left(variable); err == nil || !strings.Contains(err.Error(), "sleep 600") {
-			return fmt.Errorf("not found: %v", err)
+			return errors.New("not found, but: " + fmt.Sprint(err))
 		}
 		return nil
 	}); err != nil {
