@@ -98,8 +98,22 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 	}
 }
 
-// wholeIndex is a look at all of an index: there is no condition on the line below.
-var wholeIndex = regexp.MustCompile(`(?m)^ *(?:-> +)?(Index (?:Only )?Scan.* on (accounts|certificates|orders|authorizations|nonces|limits)\b.*)\n( *)(?:Filter|->|$)`)
+// ofTable is a look at a table by an index.
+var ofTable = regexp.MustCompile(`Index (?:Only )?Scan.* on (accounts|certificates|orders|authorizations|nonces|limits)\b`)
+
+// wholeIndex returns the line of a plan that reads all of an index: there is no
+// condition on the line below. The first entry of one, and no more, may be read.
+func wholeIndex(plan string) string {
+	lines := strings.Split(plan+"\n", "\n")
+	for i, line := range lines[:len(lines)-1] {
+		below := lines[i+1]
+		first := i > 0 && strings.Contains(lines[i-1], "Limit") && !strings.Contains(below, "Filter")
+		if ofTable.MatchString(line) && !strings.Contains(below, "Index Cond") && !first {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
 
 // checkPlan looks for what must not be in a plan.
 func checkPlan(t *testing.T, state, sql, plan string) {
@@ -109,8 +123,8 @@ func checkPlan(t *testing.T, state, sql, plan string) {
 			t.Errorf("%s: %s\nreads all of %s:\n%s", state, sql, table, plan)
 		}
 	}
-	if found := wholeIndex.FindStringSubmatch(plan + "\n"); found != nil {
-		t.Errorf("%s: %s\nreads a whole index: %s\n%s", state, sql, found[1], plan)
+	if line := wholeIndex(plan); line != "" {
+		t.Errorf("%s: %s\nreads a whole index: %s\n%s", state, sql, line, plan)
 	}
 	for _, join := range []string{"Hash Join", "Merge Join", "Hash Left Join", "Merge Left Join", "Hash Anti Join", "Merge Anti Join"} {
 		if strings.Contains(plan, join) {

@@ -191,6 +191,7 @@ func (m *http01) get(ctx context.Context, u *url.URL, id acme.Identifier) (*answ
 	if err != nil {
 		return nil, failed(problemOf(err), "%s: %s", from, cause(err))
 	}
+	defer response.Body.Close()
 	a := &answer{from: from, status: response.StatusCode, location: response.Header.Get("Location")}
 	if isRedirect(a.status) {
 		return a, nil
