@@ -90,6 +90,13 @@ within() {
 # digest DIRECTORY: a short hash of the names and contents of the files in it.
 digest() { (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12); }
 
+# module_directory DIRECTORY MODULE: where the sources of a module are that the one in DIRECTORY requires. On a new
+# machine they are nowhere until they are asked for.
+module_directory() {
+	go -C "$1" mod download "$2" >&2
+	go -C "$1" list -m -f '{{.Dir}}' "$2"
+}
+
 # The node image that kind v0.33.0 was released with.
 node_image=kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5
 

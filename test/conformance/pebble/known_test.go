@@ -122,5 +122,8 @@ var oneByOne = map[string]string{
 	"tls-alpn-01 is not met by something behind the digest":               "what follows the digest in the extension is not looked at",
 	"a certificate is revoked by an account that may have its names":      "only the account that it was issued to may revoke it",
 	"an ID with a line break in it names no certificate":                  "what decodes base64url skips line breaks, and the text is not looked at",
+	"a client cannot revoke its account":                                  "an update with a status that is none is malformed, where RFC 8555 §7.3.2 has it ignored",
+	"a binding with an unprotected header is refused":                     "the unprotected header of a binding is not looked at",
+	"a payload of newAccount that is no object is malformed":              "null is taken for an empty object, which then does not agree to the terms",
 	"a certificate that is being replaced is alreadyReplaced, 409 (§7.4)": "it counts as replaced when the next one is issued, not when it is ordered",
 }
