@@ -70,7 +70,9 @@ func suiteTarget(t *testing.T, o options) *acmetest.Target {
 	for _, b := range o.external {
 		target.ExternalAccounts[b.kid] = b.key
 	}
-	if !o.trusted {
+	if o.trusted {
+		target.Address = "192.0.2.1" // that of the server itself is refused
+	} else {
 		target.HTTP01, target.TLSALPN01, target.DNS = l.http01(t), l.tlsALPN01(t), l.dns
 	}
 	return target
