@@ -45,7 +45,7 @@ const maxMessage = 4 << 20
 func urlKeys() []string {
 	return []string{
 		"host", "port", "user", "password", "dbname", "application_name", "channel_binding", "connect_timeout", "options",
-		"require_auth", "ssl", "sslmode", "sslnegotiation", "sslsni", "target_session_attrs",
+		"require_auth", "ssl", "sslmode", "sslnegotiation", "sslsni", "synchronous_commit", "target_session_attrs",
 	}
 }
 
