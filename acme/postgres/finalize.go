@@ -181,8 +181,8 @@ func (s *Store) lockForIssue(ctx context.Context, conn *pgxpool.Conn, by *acme.P
 	return o, nil
 }
 
-// errNothingCompleted cannot happen while the order's lock is held, but for an
-// issuer that was never registered.
+// errNothingCompleted cannot happen while the order's lock is held, but for an issuer
+// that was never registered, or an account made meanwhile with the key to be certified.
 var errNothingCompleted = errors.New("the certificate's issuer is not registered")
 
 // release gives a connection back, with its transaction rolled back where it has

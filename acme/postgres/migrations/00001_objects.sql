@@ -362,8 +362,9 @@ CREATE FUNCTION microseconds_until(t timestamptz) RETURNS bigint
 LANGUAGE sql VOLATILE AS $$ SELECT coalesce(ceil(extract(epoch FROM t - clock_timestamp()) * 1000000)::bigint, 0) $$;
 
 -- Spends one unit of each limit, or of none; where the order renews a certificate for
--- name_set (see renews), one of the renewals instead of those that are exempt. refused is the place of the one that
--- was refused, or null, and wait the time until it would be taken. The statements
+-- name_set (see renews), one of the renewals instead of those that are exempt. refused
+-- is the place of the one that was refused, or null, and wait the time until it would
+-- be taken. The statements
 -- of the transaction that follow are told by the settings acme.refused and
 -- acme.spent: to raise an error instead would let every client that is over a limit
 -- write to the database's log. All times are in microseconds; an emission of 0 is a limit that
