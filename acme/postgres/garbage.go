@@ -21,7 +21,9 @@ type sweep struct {
 	// sweep; nil where the statement has one parameter only.
 	arg func(acme.GarbagePolicy) (any, bool)
 	// due asks when the oldest row that is left was, or will be, due; aged says that
-	// the answer depends on arg, which is its parameter.
+	// the answer depends on arg, which is its parameter. It takes the first of an index by
+	// LIMIT, as what min() costs is for Postgres to decide: of a table that it thinks
+	// empty it reads the whole index.
 	due  string
 	aged bool
 }
@@ -56,7 +58,7 @@ func sweeps() []sweep {
 				DELETE FROM nonces WHERE ctid = ANY (ARRAY(
 					SELECT ctid FROM nonces WHERE expires_at < now() - interval '1 minute'
 					ORDER BY expires_at, id LIMIT $1 FOR UPDATE SKIP LOCKED))`,
-			due: `SELECT min(expires_at) + interval '1 minute' FROM nonces`,
+			due: `SELECT expires_at + interval '1 minute' FROM nonces ORDER BY expires_at, id LIMIT 1`,
 		},
 		{
 			name: "expired authorizations",
@@ -64,7 +66,7 @@ func sweeps() []sweep {
 				UPDATE authorizations SET status = 'expired', due_at = NULL, lease = NULL WHERE id = ANY (ARRAY(
 					SELECT id FROM authorizations WHERE ` + pendingUntil + ` <= now()
 					ORDER BY ` + pendingUntil + ` LIMIT $1 FOR UPDATE SKIP LOCKED))`,
-			due: `SELECT min(` + pendingUntil + `) FROM authorizations WHERE ` + pendingUntil + ` IS NOT NULL`,
+			due: `SELECT ` + pendingUntil + ` FROM authorizations WHERE ` + pendingUntil + ` IS NOT NULL ORDER BY ` + pendingUntil + ` LIMIT 1`,
 		},
 		{
 			name: "expired orders",
@@ -72,7 +74,7 @@ func sweeps() []sweep {
 				UPDATE orders SET status = 'invalid', error = $2::json WHERE id = ANY (ARRAY(
 					SELECT id FROM orders WHERE ` + unfinishedUntil + ` <= now()
 					ORDER BY ` + unfinishedUntil + ` LIMIT $1 FOR UPDATE SKIP LOCKED))`,
-			due: `SELECT min(` + unfinishedUntil + `) FROM orders WHERE ` + unfinishedUntil + ` IS NOT NULL`,
+			due: `SELECT ` + unfinishedUntil + ` FROM orders WHERE ` + unfinishedUntil + ` IS NOT NULL ORDER BY ` + unfinishedUntil + ` LIMIT 1`,
 			arg: func(acme.GarbagePolicy) (any, bool) { return acme.OrderExpired(), true },
 		},
 		oldRows("old orders", "orders", `status IN ('valid', 'invalid')`, func(p acme.GarbagePolicy) time.Duration { return p.Orders }),
@@ -89,7 +91,7 @@ func sweeps() []sweep {
 						ORDER BY not_after LIMIT $1 FOR UPDATE SKIP LOCKED) AS ids),
 				ordered AS (DELETE FROM orders WHERE id = ANY ((SELECT ids FROM old)::uuid[]))
 				DELETE FROM certificates WHERE id = ANY ((SELECT ids FROM old)::uuid[])`,
-			due:  `SELECT min(not_after) + $1::interval FROM certificates`,
+			due:  `SELECT not_after + $1::interval FROM certificates ORDER BY not_after LIMIT 1`,
 			arg:  func(p acme.GarbagePolicy) (any, bool) { return p.Certificates, p.Certificates > 0 },
 			aged: true,
 		},
@@ -101,7 +103,7 @@ func sweeps() []sweep {
 				DELETE FROM limits WHERE ctid = ANY (ARRAY(
 					SELECT ctid FROM limits WHERE due <= now()
 					ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED))`,
-			due: `SELECT min(due) FROM limits`,
+			due: `SELECT due FROM limits ORDER BY due LIMIT 1`,
 		},
 		{
 			name: "silent replicas",

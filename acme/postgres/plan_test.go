@@ -69,6 +69,16 @@ UPDATE authorizations SET status = 'invalid', due_at = NULL WHERE status = 'pend
 DELETE FROM limits; DELETE FROM nonces;
 ANALYZE accounts; ANALYZE certificates; ANALYZE orders; ANALYZE authorizations; ANALYZE nonces; ANALYZE limits`
 
+// states are those of a database whose plans are looked at, each after the one before
+// it. Of a table that a vacuum found empty Postgres knows that it is, which makes plans
+// of their own: autovacuum comes when it will.
+var states = []struct{ name, sql string }{
+	{"new", `SET search_path = acme`},
+	{"many", many},
+	{"finished", finished},
+	{"vacuumed", `VACUUM ANALYZE`},
+}
+
 // A plan is made for the tables as they were, and kept while they grow: so none may
 // read a whole table or a whole index, whatever Postgres thinks of its size.
 func TestNoStatementReadsAWholeTable(t *testing.T) {
@@ -85,7 +95,7 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 	if len(sent.sent) < 20 {
 		t.Fatalf("%d statements were seen; want all of the store's", len(sent.sent))
 	}
-	for _, state := range []struct{ name, sql string }{{"new", `SET search_path = acme`}, {"many", many}, {"finished", finished}} {
+	for _, state := range states {
 		if _, err := conn.Exec(t.Context(), state.sql); err != nil {
 			t.Fatalf("%s: %v", state.name, err)
 		}
