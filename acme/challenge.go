@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"time"
@@ -76,7 +77,8 @@ func KeyAuthorization(token string, account Thumbprint) string {
 }
 
 // Validation is the work of proving one challenge. It is a row of the durable
-// queue: whoever holds the lease does it.
+// queue: whoever holds the lease does it. A first attempt may be made of one that has
+// no lease yet, as nothing of it is stored (see [ProveFunc]).
 type Validation struct {
 	AuthorizationID ID
 	AccountID       ID
@@ -109,3 +111,7 @@ func (v *Validation) Named() Identifier {
 	}
 	return v.Identifier.Wildcard()
 }
+
+// ProveFunc attempts a validation, soon, and reports whether control was proved. It
+// may set Until and Lasts.
+type ProveFunc func(ctx context.Context, v *Validation) bool

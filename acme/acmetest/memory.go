@@ -57,6 +57,7 @@ type memoryAuthorization struct {
 	lease     acme.ID
 	dueAt     time.Time // zero where it is not queued
 	attempts  int
+	tried     bool // by Prove
 }
 
 // memoryNames is what an account may have certificates for.

@@ -59,6 +59,11 @@ func (m *Memory) RecordValidation(ctx context.Context, v *acme.Validation, probl
 	} else if _, err := m.spend(spends, v.AccountID); err != nil {
 		return acme.Challenge{}, err
 	}
+	return *m.record(a, v, problem), nil
+}
+
+// record ends the validation of an authorization, and what that means for its order.
+func (m *Memory) record(a *memoryAuthorization, v *acme.Validation, problem *acme.Problem) *acme.Challenge {
 	c := a.Challenge(a.attempted)
 	c.Error, a.lease, a.dueAt = storedProblem(problem), acme.ID{}, time.Time{}
 	if problem == nil {
@@ -71,7 +76,49 @@ func (m *Memory) RecordValidation(ctx context.Context, v *acme.Validation, probl
 		a.Status, c.Status = acme.AuthorizationInvalid, acme.ChallengeInvalid
 	}
 	m.settle(m.orders[a.OrderID], problem)
-	return *c, nil
+	return c
+}
+
+// Prove has a challenge attempted, once, before anything of it is stored, and records a
+// proof.
+func (m *Memory) Prove(ctx context.Context, by *acme.Proof, authorization acme.ID, t acme.ChallengeType, prove acme.ProveFunc) (*acme.Authorization, error) {
+	v := m.takePending(by, authorization, t)
+	if v == nil || !prove(ctx, v) {
+		return nil, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.accept(by); err != nil {
+		return nil, err
+	}
+	a := m.authorizations[authorization]
+	if a == nil || a.Status != acme.AuthorizationPending || a.attempted != "" || !a.ExpiresAt.After(time.Now()) {
+		return nil, nil
+	}
+	a.attempted, a.attempts = t, 1
+	delete(m.limits, memoryLimitKey{acme.PauseAfterConsecutiveFailures, acme.IdentifierSubject(v.AccountID, v.Identifier)})
+	m.record(a, v, nil)
+	return cloneAuthorization(&a.Authorization), nil
+}
+
+// takePending returns the validation of a challenge of an order's authorization that
+// nobody has responded to: to one caller, once.
+func (m *Memory) takePending(by *acme.Proof, authorization acme.ID, t acme.ChallengeType) *acme.Validation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, err := m.authorizationOf(by.Account, authorization)
+	if err != nil || a.OrderID.IsZero() || a.Status != acme.AuthorizationPending || a.tried || a.attempted != "" || a.Challenge(t) == nil ||
+		by.Key == (acme.Thumbprint{}) || t == acme.DNSPersist01 {
+		return nil
+	}
+	a.tried = true
+	return &acme.Validation{
+		AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: by.Key, Identifier: a.Identifier, Wildcard: a.Wildcard,
+		Type: t, Token: a.Token, Attempt: 1,
+	}
 }
 
 // shorten has an authorization end with its proof, and the order with it.

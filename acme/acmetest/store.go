@@ -61,6 +61,7 @@ func TestStore(t *testing.T, newStore func(t *testing.T) Store) {
 		{"finalization", finalizationTests},
 		{"authorizations", authorizationTests},
 		{"validations", validationTests},
+		{"first attempts", proveTests},
 		{"leases", leaseTests},
 		{"issuers", issuerTests},
 		{"keys", keyChangeTests},

@@ -59,6 +59,15 @@ var proved = map[string]func(t *testing.T, s Store, by *acme.Proof) error{
 		}
 		return err
 	},
+	"Prove": func(t *testing.T, s Store, by *acme.Proof) error {
+		o, made := NewOrder(by.Account, "a.test")
+		add(t, s, o, made)
+		a, err := s.Prove(t.Context(), by, made[0].ID, acme.HTTP01, proves)
+		if got := mustOrder(t, s, o).Status; (got == acme.OrderReady) != (err == nil) || (a != nil) != (err == nil) {
+			t.Errorf("Prove: %v, %v, and then the order is %s", a, err, got)
+		}
+		return err
+	},
 	"FinalizeOrder": func(t *testing.T, s Store, by *acme.Proof) error {
 		issuer := NewIssuer(t, s)
 		o, made := NewReadyOrder(by.Account, "a.test")

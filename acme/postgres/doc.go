@@ -16,7 +16,7 @@
 //
 // A method costs one round trip: its statements are sent together and the server
 // runs them as one transaction. [Store.FinalizeOrder], which signs in the middle,
-// costs two. The pattern is "change, then look": the first statement changes what
+// costs two, unless this replica made the order. The pattern is "change, then look": the first statement changes what
 // it may, the last reads the object as it is now, so that a refused change knows
 // why without asking again.
 //

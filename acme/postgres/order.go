@@ -149,7 +149,7 @@ func (s *Store) CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, 
 	case err != nil:
 		return nil, err
 	case created:
-		s.memory.add(o, len(reused) > 0)
+		s.memory.add(o, authorizations, len(reused) > 0)
 		return paid.quotas, nil
 	case !account.Valid:
 		return nil, notFound("account", o.AccountID)

@@ -161,6 +161,17 @@ func exercise(t *testing.T, s *postgres.Store) {
 	check(err)
 	_, err = s.UpdateContact(ctx, a.ID, nil)
 	check(err)
+	for _, names := range [][]string{{"a.test"}, {"a.test", "b.test"}} {
+		o, made := acmetest.NewOrder(a.ID, names...)
+		check(acmetest.CreateOrder(ctx, s, o, made))
+		by := acmetest.By(a.ID)
+		by.Key = thumbprint
+		proved, err := s.Prove(ctx, by, made[0].ID, acme.DNS01, func(context.Context, *acme.Validation) bool { return true })
+		check(err)
+		if proved == nil {
+			t.Fatal("a first attempt was not recorded")
+		}
+	}
 	_, err = s.Authenticate(ctx, acmetest.NewNonce(t, s), a.ID)
 	check(err)
 	issuer := acmetest.NewIssuer(t, s)

@@ -13,11 +13,23 @@ import (
 // one replica in any second, and about a megabyte.
 const rememberedOrders = 1 << 10
 
-// orderMemory is the orders that this replica made and has not seen finalized. What is
-// remembered of one never changes, but for its state: that is looked at again by the
-// statement that completes it.
+// rememberedAuthorizations bounds the authorizations that are remembered: about a
+// megabyte.
+const rememberedAuthorizations = 1 << 12
+
+// orderMemory is the orders that this replica made and has not seen finalized, and
+// those of their authorizations that nobody has responded to. What is remembered of one
+// never changes, but for its state: that is looked at again by the statement that
+// completes it.
 type orderMemory struct {
-	orders *lru.Cache[acme.ID, *rememberedOrder]
+	orders         *lru.Cache[acme.ID, *rememberedOrder]
+	authorizations *lru.Cache[acme.ID, *rememberedAuthorization]
+}
+
+// rememberedAuthorization is an authorization as it was made with an order.
+type rememberedAuthorization struct {
+	*acme.Authorization
+	alone bool // the order needs no other
 }
 
 // rememberedOrder is an order as it was made, and whether it was seen to be ready.
@@ -33,16 +45,47 @@ type rememberedOrder struct {
 // newOrderMemory returns a memory of nothing.
 func newOrderMemory() (*orderMemory, error) {
 	orders, err := lru.New[acme.ID, *rememberedOrder](rememberedOrders)
-	return &orderMemory{orders}, err
+	if err != nil {
+		return nil, err
+	}
+	authorizations, err := lru.New[acme.ID, *rememberedAuthorization](rememberedAuthorizations)
+	return &orderMemory{orders, authorizations}, err
 }
 
-// add remembers an order that was made; proved says that it is ready, if it is, because
-// of authorizations of before.
-func (m *orderMemory) add(o *acme.Order, proved bool) {
+// add remembers an order that was made with authorizations; proved says that it is
+// ready, if it is, because of some of before.
+func (m *orderMemory) add(o *acme.Order, authorizations []*acme.Authorization, proved bool) {
 	made := *o
 	m.orders.Add(o.ID, &rememberedOrder{
 		order: &made, over: make(chan struct{}), trusted: o.Status == acme.OrderReady && !proved,
 	})
+	m.addPending(o, authorizations)
+}
+
+// addPending remembers the authorizations that are to be proved for an order.
+func (m *orderMemory) addPending(o *acme.Order, authorizations []*acme.Authorization) {
+	for _, a := range authorizations {
+		if a.Status == acme.AuthorizationPending {
+			made := *a
+			m.authorizations.Add(a.ID, &rememberedAuthorization{&made, len(o.Authorizations) == 1})
+		}
+	}
+}
+
+// takePending returns an authorization of an account that nobody has responded to, as
+// far as this replica knows, and the validation of one of its challenges: to one
+// caller, once. Others get none, and so do those whose proof has no key, or who need
+// former keys.
+func (m *orderMemory) takePending(by *acme.Proof, authorization acme.ID, t acme.ChallengeType) (*rememberedAuthorization, *acme.Validation) {
+	a, ok := m.authorizations.Get(authorization)
+	if !ok || a.AccountID != by.Account || by.Key == (acme.Thumbprint{}) || a.Challenge(t) == nil || t == acme.DNSPersist01 ||
+		!time.Now().Before(a.ExpiresAt) || !m.authorizations.Remove(authorization) {
+		return nil, nil
+	}
+	return a, &acme.Validation{
+		AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: by.Key, Identifier: a.Identifier, Wildcard: a.Wildcard,
+		Type: t, Token: a.Token, Attempt: 1,
+	}
 }
 
 // readied notes that an order has become ready.

@@ -148,15 +148,15 @@ func thumbprintsOf(columns [][]byte) []acme.Thumbprint {
 // lockOrderOf locks the order that an authorization was made for.
 const lockOrderOf = `SELECT FROM orders WHERE id = (SELECT order_id FROM authorizations WHERE id = $1) FOR UPDATE`
 
-// recordValid ends a validation that succeeded. Its order is ready once all the
-// others that it needs are valid too; they are looked at from the last, as most
-// clients prove them from the first, so that of a hundred one look is enough.
-const recordValid = `
-	WITH recorded AS (
+// proved ends a validation that succeeded: SET and WHERE have more to them. Its order
+// is ready once all the others that it needs are valid too; they are looked at from the
+// last, as most clients prove them from the first, so that of a hundred one look is enough.
+const proved = `
+	recorded AS (
 		UPDATE authorizations a
-		SET status = 'valid', challenge_error = NULL, due_at = NULL, lease = NULL, validated_at = now(),
+		SET status = 'valid', challenge_error = NULL, due_at = NULL, lease = NULL, validated_at = now(), %s
 			expires_at = least(greatest(a.expires_at, a.created_at + $6::interval), $3::timestamptz)
-		WHERE a.id = $1 AND a.lease = $2 AND a.status = 'pending'
+		%s a.id = $1 AND a.status = 'pending'
 		RETURNING ` + authorizationColumns + `),
 	readied AS (
 		UPDATE orders o SET status = 'ready'
@@ -169,6 +169,23 @@ const recordValid = `
 	forgotten AS (
 		DELETE FROM limits USING recorded WHERE limits.name = $4 AND limits.subject = $5)
 	SELECT *, EXISTS (SELECT FROM readied) FROM recorded`
+
+// recordValid ends a validation that the holder of its lease has proved.
+var recordValid = `WITH` + fmt.Sprintf(proved, ``, `WHERE a.lease = $2 AND`)
+
+// What recordFirst sets, and of what: a challenge of which nothing was stored.
+const (
+	attempted   = `challenge_type = $2, attempts = 1,`
+	unattempted = `a.account_id = $7 AND a.challenge_type IS NULL AND $2 = ANY (a.challenge_types) AND a.expires_at > now() AND`
+)
+
+// recordFirst ends a validation that was proved before anything of it was stored.
+var recordFirst = `WITH` + fmt.Sprintf(proved, attempted, `WHERE `+unattempted)
+
+// recordAlone is recordFirst for an order that needs nothing else: it locks the order
+// itself, as what others do at the same time need not be seen.
+var recordAlone = `WITH alone AS MATERIALIZED (SELECT id FROM orders WHERE id = $8 FOR UPDATE),` +
+	fmt.Sprintf(proved, attempted, `FROM alone WHERE a.order_id = alone.id AND `+unattempted)
 
 // shortened has an order end with an authorization that was made to end before it.
 const shortened = `
@@ -204,9 +221,7 @@ const recordInvalid = `
 func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, problem *acme.Problem, spends []acme.Spend) (acme.Challenge, error) {
 	b, id, lease := &pgx.Batch{}, uuidOf(v.AuthorizationID), uuidOf(v.Lease)
 	b.Queue(lockOrderOf, id)
-	statement, args := recordValid, []any{
-		id, lease, timeOf(v.Until), string(acme.PauseAfterConsecutiveFailures), acme.IdentifierSubject(v.AccountID, v.Identifier), v.Lasts,
-	}
+	statement, args := recordValid, proofOf(v, lease)
 	if problem != nil {
 		s.queueSpends(b, spends, v.AccountID, `EXISTS (SELECT FROM authorizations WHERE id = $11 AND lease = $12 AND status = 'pending')`,
 			id, lease)
@@ -219,13 +234,58 @@ func (s *Store) RecordValidation(ctx context.Context, v *acme.Validation, proble
 	if err := s.sendLeased(ctx, "record validation", b, v, c); err != nil {
 		return acme.Challenge{}, err
 	}
+	s.noteProved(v, c)
+	return *c.authorization.Challenge(v.Type), nil
+}
+
+// Prove has the challenge of an authorization that this replica made with an order
+// attempted before anything of it is stored, and where that proves it, the challenge and
+// the authorization become valid as by RecordValidation. One round trip, and the commit
+// waits for the disk. Whoever is not answered by that has been told nothing: if this
+// process dies meanwhile the challenge is pending, as it was.
+//
+// It returns nil, and StartValidation is to be asked, where the replica knows no such
+// authorization, another call was the first, nothing was proved, or the authorization is
+// another by now: only in the last case was the nonce taken.
+func (s *Store) Prove(ctx context.Context, by *acme.Proof, authorization acme.ID, t acme.ChallengeType, prove acme.ProveFunc) (*acme.Authorization, error) {
+	a, v := s.memory.takePending(by, authorization, t)
+	if v == nil || !prove(ctx, v) {
+		return nil, nil
+	}
+	b, id := writing(by), uuidOf(v.AuthorizationID)
+	statement, args := recordAlone, append(proofOf(v, string(t)), uuidOf(v.AccountID), uuidOf(a.OrderID))
+	if !a.alone {
+		b.Queue(lockOrderOf, id)
+		statement, args = recordFirst, args[:7]
+	}
+	c := queueChange(b, statement, args...)
+	if !v.Until.IsZero() {
+		b.Queue(shortened, id)
+	}
+	if err := s.sendBy(ctx, "record first validation", by, b); err != nil || !c.changed {
+		return nil, err
+	}
+	s.noteProved(v, c)
+	return &c.authorization, nil
+}
+
+// proofOf returns the first parameters of the statements that record a proof; by is the
+// second, the lease or what was not leased.
+func proofOf(v *acme.Validation, by any) []any {
+	return []any{
+		uuidOf(v.AuthorizationID), by, timeOf(v.Until), string(acme.PauseAfterConsecutiveFailures),
+		acme.IdentifierSubject(v.AccountID, v.Identifier), v.Lasts,
+	}
+}
+
+// noteProved notes what a proof has changed of an order.
+func (s *Store) noteProved(v *acme.Validation, c *change) {
 	switch {
 	case !v.Until.IsZero():
 		s.memory.forget(c.authorization.OrderID)
 	case c.readied:
 		s.memory.readied(c.authorization.OrderID)
 	}
-	return *c.authorization.Challenge(v.Type), nil
 }
 
 // RetryValidation gives the lease of v back: the validation is due after the given

@@ -23,8 +23,9 @@ type challengeJSON struct {
 }
 
 // challenge reads a challenge, or says that its response is in place (RFC 8555
-// §7.5.1). The answer waits a little for the result. Two round trips, and one
-// commit on disk: that of the result.
+// §7.5.1). The answer waits a little for the result. One round trip where that is a
+// proof, made at once for an order of this replica, or else two; and one commit on disk:
+// that of the result.
 func (s *Server) challenge(r *request) (*response, error) {
 	id, err := r.id()
 	if err != nil {
@@ -42,6 +43,23 @@ func (s *Server) challenge(r *request) (*response, error) {
 	if err := r.decode(&payload); err != nil {
 		return nil, err
 	}
+	a, err := s.config.Store.Prove(r.ctx, r.proof, id, t, s.prove)
+	switch {
+	case err != nil:
+		return nil, err
+	case a != nil:
+		return s.challengeResponse(r, a, a.Challenge(t))
+	}
+	return s.startChallenge(r, id, t)
+}
+
+// prove is the validator's; a server that trusts its accounts may have none.
+func (s *Server) prove(ctx context.Context, v *acme.Validation) bool {
+	return s.config.Validator != nil && s.config.Validator.Prove(ctx, v)
+}
+
+// startChallenge has a challenge validated of which there is no proof yet.
+func (s *Server) startChallenge(r *request, id acme.ID, t acme.ChallengeType) (*response, error) {
 	spends := s.config.Limits.ChallengeResponse(id, t)
 	a, validation, err := s.config.Store.StartValidation(r.ctx, r.proof, id, t, s.config.ValidationLease, spends)
 	var state *acme.StateError

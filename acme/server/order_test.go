@@ -119,6 +119,12 @@ type proof struct {
 	lasts   time.Duration // of authorizations
 }
 
+// Prove has a proof where Validate would.
+func (p *proof) Prove(_ context.Context, v *acme.Validation) bool {
+	v.Lasts = p.lasts
+	return !p.pending && p.problem == nil
+}
+
 func (p *proof) Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
 	if p.pending {
 		return acme.Challenge{}, false

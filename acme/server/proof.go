@@ -60,6 +60,7 @@ func (s *Server) askForAccount(r *request, jws *jose.JSONWebSignature, nonce acm
 	}
 	r.account, r.proof = account, &acme.Proof{Account: id, Redeemed: true}
 	if thumbprint, err := acme.ThumbprintOf(account.Key); err == nil {
+		r.proof.Key = thumbprint
 		s.accounts.Add(id, rememberedAccount{account, thumbprint})
 	}
 	return nil

@@ -101,6 +101,11 @@ type AuthorizationStore interface {
 	// OrderAuthorizations returns an order of an account with those of its
 	// authorizations that are kept.
 	OrderAuthorizations(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, []*acme.Authorization, error)
+	// Prove has a challenge attempted that nobody has responded to, as far as the store
+	// knows without a look, and records a proof: the challenge and its authorization are
+	// valid, and the order ready once all it needs are. It returns nil where there is no
+	// proof, or the authorization is not as it was: then StartValidation is to be asked.
+	Prove(ctx context.Context, by *acme.Proof, authorization acme.ID, t acme.ChallengeType, prove acme.ProveFunc) (*acme.Authorization, error)
 	// StartValidation takes a challenge of a pending authorization from pending to
 	// processing and leases the validation to the caller for the given time. Where
 	// the challenge is past pending it returns the authorization as it is and no
@@ -163,6 +168,8 @@ type FloodGuard interface {
 
 // Validator proves challenges (acme/validation).
 type Validator interface {
+	// Prove is an [acme.ProveFunc] that takes a tenth of a second at most.
+	Prove(ctx context.Context, v *acme.Validation) bool
 	// Validate takes over a validation that StartValidation leased, and waits for
 	// its result until ctx ends; the work goes on after that. It reports false
 	// where there is no result yet.

@@ -193,6 +193,31 @@ func New(config Config) (*Worker, error) {
 	return w, nil
 }
 
+// patience is how long a first attempt may take of which nothing is stored: longer than
+// most that succeed, and short, as for so long it can be lost with this process.
+const patience = 100 * time.Millisecond
+
+// Prove attempts a validation of which the queue has nothing, and reports whether control
+// was proved soon. What fails, takes longer or finds no free slot is to be started and
+// given to Validate, which makes another attempt: so nothing is said of it here.
+func (w *Worker) Prove(_ context.Context, v *acme.Validation) bool {
+	method, known := w.methods[v.Type]
+	if !known || w.slots.take(v.AccountID) != taken {
+		return false
+	}
+	defer w.release(1)
+	defer w.slots.drop(v.AccountID)
+	w.metrics.inFlight.Inc()
+	defer w.metrics.inFlight.Dec()
+	start := time.Now()
+	if f := w.attempt(method, v, patience); f != nil {
+		return false
+	}
+	v.Lasts = w.lasts
+	w.observe(v, valid, nil, time.Since(start))
+	return true
+}
+
 // Validate takes over a validation that was leased for [Lease], and waits for its
 // result until ctx ends; the work goes on after that. It reports false where
 // there is no result yet: ctx has ended, or the worker is about to.
@@ -315,7 +340,7 @@ func (w *Worker) run(v *acme.Validation) {
 	}
 	start := time.Now()
 	w.metrics.inFlight.Inc()
-	f := w.attempt(method, v)
+	f := w.attempt(method, v, w.timeout)
 	w.metrics.inFlight.Dec()
 	w.settle(v, f, time.Since(start))
 }
@@ -333,16 +358,16 @@ func (w *Worker) CheckCAA(ctx context.Context, account acme.ID, identifier acme.
 	return nil
 }
 
-// attempt asks the method, and then the CAA records. A panic in it is a failure like others, so that a
-// validation which always panics comes to an end.
-func (w *Worker) attempt(m method, v *acme.Validation) (f *failure) {
+// attempt asks the method, and then the CAA records, within a time. A panic in it is a
+// failure like others, so that a validation which always panics comes to an end.
+func (w *Worker) attempt(m method, v *acme.Validation, within time.Duration) (f *failure) {
 	defer func() {
 		if p := recover(); p != nil {
 			w.log.Error("panic in a validation", "type", v.Type, "identifier", v.Identifier, "panic", p, "stack", string(debug.Stack()))
 			f = failed(acme.ServerInternal, "the validation ended unexpectedly")
 		}
 	}()
-	ctx, cancel := context.WithTimeout(w.base, w.timeout)
+	ctx, cancel := context.WithTimeout(w.base, within)
 	defer cancel()
 	if f := m.prove(ctx, v); f != nil {
 		return f
