@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"context"
 	"testing"
 
+	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
 	"github.com/acme-ca/acme-ca-operator/acme/postgres"
 	"github.com/acme-ca/acme-ca-operator/acme/postgres/postgrestest"
@@ -15,4 +17,23 @@ var _ acmetest.Store = (*postgres.Store)(nil)
 func TestTheStoreInPostgresIsAStore(t *testing.T) {
 	t.Parallel()
 	acmetest.TestStore(t, func(t *testing.T) acmetest.Store { return postgrestest.New(t) })
+}
+
+// turns are two replicas, of which one makes orders and has their challenges proved,
+// and the other, which remembers nothing of them, does the rest.
+type turns struct {
+	*postgres.Store
+	other *postgres.Store
+}
+
+func (s turns) FinalizeOrder(ctx context.Context, by *acme.Proof, f acme.Finalization, issue acme.IssueFunc) (*acme.Order, error) {
+	return s.other.FinalizeOrder(ctx, by, f, issue)
+}
+
+func TestReplicasThatTakeTurnsAreAStore(t *testing.T) {
+	t.Parallel()
+	acmetest.TestStore(t, func(t *testing.T) acmetest.Store {
+		url := postgrestest.URL(t)
+		return turns{postgrestest.Open(t, postgres.Config{URL: url}), postgrestest.Open(t, postgres.Config{URL: url})}
+	})
 }
