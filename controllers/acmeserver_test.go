@@ -95,22 +95,26 @@ func TestSecondReconcileWritesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := shared.ready(t, spec)
-			request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(server)}
-			reconcile := func() []string {
-				ctx, w := listed(t.Context())
-				_, err := shared.reconciler.Reconcile(ctx, request)
-				check(t, err)
-				return w.requests
-			}
-			// What the informers have not brought yet of the first writes may be written again.
-			NewWithT(t).Eventually(reconcile, patience).Should(BeEmpty())
-			for range 3 {
-				if w := reconcile(); len(w) > 0 {
-					t.Errorf("a reconcile of what is as it should be wrote %s", w)
-				}
-			}
+			shared.settled(t, shared.ready(t, spec))
 		})
+	}
+}
+
+// settled checks that a reconcile of an AcmeServer that is as it should be writes nothing.
+func (c *cluster) settled(t *testing.T, server *v1alpha1.AcmeServer) {
+	t.Helper()
+	reconcile := func() []string {
+		ctx, w := listed(t.Context())
+		_, err := c.reconciler.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(server)})
+		check(t, err)
+		return w.requests
+	}
+	// What the informers have not brought yet of the first writes may be written again.
+	NewWithT(t).Eventually(reconcile, patience).Should(BeEmpty())
+	for range 3 {
+		if w := reconcile(); len(w) > 0 {
+			t.Errorf("a reconcile of what is as it should be wrote %s", w)
+		}
 	}
 }
 

@@ -38,8 +38,12 @@ func (r *AcmeServerReconciler) ensureAuthority(ctx context.Context, s *scope) er
 	}
 	s.authority = a
 	s.wake(end)
-	s.succeed(v1alpha1.ConditionCertificateAuthorityReady, reason, "%s is valid until %s; %s",
-		a.certificate().Subject, end.UTC().Format(time.RFC3339), s.renewal())
+	alternates, err := r.readAlternates(ctx, s)
+	if err != nil {
+		return err
+	}
+	s.succeed(v1alpha1.ConditionCertificateAuthorityReady, reason, "%s is valid until %s; %s%s",
+		a.certificate().Subject, end.UTC().Format(time.RFC3339), s.renewal(), alternates)
 	return nil
 }
 

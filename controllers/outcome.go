@@ -26,6 +26,8 @@ type scope struct {
 	databaseFiles *corev1.Secret
 	// authority is what is signed with; nil until there is one.
 	authority *authority
+	// alternates has the chains that clients may choose, in PEM; nil where there are none.
+	alternates []byte
 	// root is whether the key that renews it is there.
 	root bool
 	// binding is the MAC key of the ClusterIssuer's external account, in base64url;

@@ -50,12 +50,13 @@ func (r *AcmeServerReconciler) ensureServer(ctx context.Context, s *scope) error
 // authorityFiles returns what the servers' pods mount of the authority.
 func authorityFiles(s *scope) *corev1.Secret {
 	pair := s.authority.pair
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: render.AuthoritySecretName(s.server)},
-		Data: map[string][]byte{
-			corev1.TLSCertKey: pair.Certificate, corev1.TLSPrivateKeyKey: pair.Key, render.RootsKey: pair.Roots,
-		},
+	files := map[string][]byte{
+		corev1.TLSCertKey: pair.Certificate, corev1.TLSPrivateKeyKey: pair.Key, render.RootsKey: pair.Roots,
 	}
+	if s.alternates != nil {
+		files[render.AlternateChainsKey] = s.alternates
+	}
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: render.AuthoritySecretName(s.server)}, Data: files}
 }
 
 // ensurePolicies applies what only some AcmeServers have, and removes it from the

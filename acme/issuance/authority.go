@@ -87,8 +87,12 @@ func New(c Config) (*Authority, error) {
 	if a.clock == nil {
 		a.clock = time.Now
 	}
-	if a.others, err = a.splitChains(c.Alternates); err != nil {
+	others, err := AlternateChains(a.issuer, c.Alternates, a.clock())
+	if err != nil {
 		return nil, err
+	}
+	for _, chain := range others {
+		a.others = append(a.others, withoutOwnRoot(chain))
 	}
 	if err := a.setURLs(c.BaseURL); err != nil {
 		return nil, err

@@ -1,15 +1,12 @@
 package issuance
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
 // checkIssuer checks what can be told of the chain and the key by looking at
@@ -128,35 +125,6 @@ func withoutRoots(chain, roots []*x509.Certificate) []*x509.Certificate {
 		end = len(chain)
 	}
 	return slices.Clone(chain[:end])
-}
-
-// splitChains returns the alternate chains, each checked: what a client is given leads
-// from what the issuer signs to where the chain says.
-func (a *Authority) splitChains(certificates []*x509.Certificate) (chains [][]*x509.Certificate, err error) {
-	isFirst := func(c *x509.Certificate) bool { return acme.IssuerIDOf(c) == a.id }
-	for rest := certificates; len(rest) > 0; {
-		switch first := rest[0]; {
-		case !isFirst(first):
-			return nil, fmt.Errorf("an alternate chain begins with %s, which has not the key and the subject of %s", describe(first), describe(a.issuer))
-		case !first.IsCA || !bytes.Equal(first.SubjectKeyId, a.issuer.SubjectKeyId):
-			return nil, fmt.Errorf("an alternate chain begins with %s, which is not a CA certificate with the subject key identifier of the issuing one (%x)",
-				describe(first), a.issuer.SubjectKeyId)
-		}
-		end := 1 + slices.IndexFunc(rest[1:], isFirst)
-		if end == 0 {
-			end = len(rest)
-		}
-		chain := slices.Clone(rest[:end])
-		rest = rest[end:]
-		if err := errors.Join(checkOrder(chain), checkTimes(chain, a.clock())); err != nil {
-			return nil, fmt.Errorf("alternate chain %d: %w", len(chains)+1, err)
-		}
-		if last := chain[len(chain)-1]; len(chain) > 1 && last.CheckSignatureFrom(last) == nil {
-			chain = chain[:len(chain)-1]
-		}
-		chains = append(chains, chain)
-	}
-	return chains, nil
 }
 
 // samePublicKey reports whether two public keys are the same.

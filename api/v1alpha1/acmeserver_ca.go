@@ -17,12 +17,27 @@ type CertificateAuthoritySpec struct {
 	// and the roots that clients trust (ca.crt).
 	// +optional
 	SecretRef *SecretReference `json:"secretRef,omitempty"`
+	// alternateChainsRef names the Secret with other chains, which clients may choose
+	// (RFC 8555 §7.4.2, cert-manager's preferredChain), as where a root is replaced. Each
+	// begins with a certificate of the issuing one's key and subject.
+	// +optional
+	AlternateChainsRef *AlternateChainsReference `json:"alternateChainsRef,omitempty"`
 	// lint says whether certificates are held against the rules of RFC 5280 before
 	// they leave, and what becomes of one that breaks any. Warn looks at the first of
 	// each kind and logs it; Enforce looks at each and refuses it, which takes a fifth
 	// of a millisecond of a processor. Default: Warn.
 	// +optional
 	Lint Lint `json:"lint,omitempty"`
+}
+
+// AlternateChainsReference names a key of a Secret of the AcmeServer's namespace.
+type AlternateChainsReference struct {
+	SecretReference `json:",inline"`
+	// key that holds the chains, in PEM, one behind another.
+	// +optional
+	// +kubebuilder:default=chains.pem
+	// +kubebuilder:validation:MinLength=1
+	Key string `json:"key,omitempty"`
 }
 
 // SelfSignedAuthority configures the authority that the operator makes.

@@ -12,9 +12,10 @@ import (
 
 // Where the servers' container has its files.
 const (
-	configDirectory    = "/etc/acmeserver/config"
-	authorityDirectory = "/etc/acmeserver/ca"
-	databaseDirectory  = "/etc/acmeserver/database"
+	configDirectory     = "/etc/acmeserver/config"
+	authorityDirectory  = "/etc/acmeserver/ca"
+	databaseDirectory   = "/etc/acmeserver/database"
+	alternatesDirectory = "/etc/acmeserver/alternate-chains"
 	// externalAccountsDirectory has a file for each external account.
 	externalAccountsDirectory = "/etc/acmeserver/external-accounts"
 	configKey                 = "config.yaml"
@@ -48,6 +49,9 @@ func Config(s *v1alpha1.AcmeServer, p Platform) (map[string]string, error) {
 	}
 	if name, _ := DatabaseRootCAs(s); name != "" {
 		c.Database.RootCAsFile = databaseDirectory + "/" + RootsKey
+	}
+	if name, _ := AlternateChains(s); name != "" {
+		c.CertificateAuthority.AlternateChainsFile = alternatesDirectory + "/" + AlternateChainsKey
 	}
 	data, err := c.Marshal()
 	if err != nil {

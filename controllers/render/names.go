@@ -37,6 +37,15 @@ func AuthoritySecretName(s *v1alpha1.AcmeServer) string {
 	return s.Name + "-ca"
 }
 
+// AlternateChains returns where the chains are that clients may choose: the Secret
+// and its key, or nothing.
+func AlternateChains(s *v1alpha1.AcmeServer) (name, key string) {
+	if ref := s.Spec.CA.AlternateChainsRef; ref != nil {
+		return ref.Name, ref.Key
+	}
+	return "", ""
+}
+
 // ClusterIssuerName is the name of the ClusterIssuer.
 func ClusterIssuerName(s *v1alpha1.AcmeServer) string {
 	if s.Spec.ClusterIssuer.Name != "" {
@@ -82,6 +91,9 @@ func SecretNames(s *v1alpha1.AcmeServer) []string {
 	}
 	if s.Spec.CA.SecretRef == nil {
 		names = append(names, RootSecretName(s))
+	}
+	if name, _ := AlternateChains(s); name != "" {
+		names = append(names, name)
 	}
 	if e := s.Spec.ExternalAccounts; e != nil && e.SecretRef != nil {
 		names = append(names, e.SecretRef.Name)

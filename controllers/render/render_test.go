@@ -89,7 +89,9 @@ func full() *v1alpha1.AcmeServer {
 		Lifetimes: &v1alpha1.LifetimesSpec{
 			Order: &metav1.Duration{Duration: 24 * time.Hour}, AuthorizationReuse: &metav1.Duration{Duration: time.Hour},
 		},
-		CA:        v1alpha1.CertificateAuthoritySpec{Lint: "Enforce"},
+		CA: v1alpha1.CertificateAuthoritySpec{Lint: "Enforce", AlternateChainsRef: &v1alpha1.AlternateChainsReference{
+			SecretReference: v1alpha1.SecretReference{Name: "cross-signed"}, Key: "company.pem",
+		}},
 		Hostnames: []string{"acme.corp.example", "acme.example"},
 		Service: v1alpha1.ServiceSpec{
 			Type: corev1.ServiceTypeLoadBalancer, ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal,

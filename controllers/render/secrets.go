@@ -13,6 +13,10 @@ import (
 // RootsKey is the key of a Secret that holds trusted certificates.
 const RootsKey = "ca.crt"
 
+// AlternateChainsKey is the file that servers read the chains from which clients may
+// choose, whatever key of a Secret holds them.
+const AlternateChainsKey = "chains.pem"
+
 // DatabaseURIKey is the key of a Secret that holds the connection URI, in
 // CloudNativePG's shape.
 const DatabaseURIKey = "uri"

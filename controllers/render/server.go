@@ -115,6 +115,9 @@ func serverPod(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.PodSpecApplyConfig
 				WithItems(keyToPath(corev1.TLSCertKey), keyToPath(corev1.TLSPrivateKeyKey), keyToPath(RootsKey))),
 			databaseConnection(s),
 		)
+	if volume := alternateChains(s); volume != nil {
+		pod.WithVolumes(volume)
+	}
 	if volume := externalAccounts(s); volume != nil {
 		pod.WithVolumes(volume)
 	}
@@ -124,6 +127,18 @@ func serverPod(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.PodSpecApplyConfig
 // keyToPath mounts a key of a Secret as the file of the same name.
 func keyToPath(key string) *corev1ac.KeyToPathApplyConfiguration {
 	return corev1ac.KeyToPath().WithKey(key).WithPath(key)
+}
+
+// alternateChains returns the volume with the chains that clients may choose, or nil
+// where there are none.
+func alternateChains(s *v1alpha1.AcmeServer) *corev1ac.VolumeApplyConfiguration {
+	name, key := AlternateChains(s)
+	if name == "" {
+		return nil
+	}
+	return corev1ac.Volume().WithName("alternate-chains").WithSecret(corev1ac.SecretVolumeSource().
+		WithSecretName(name).WithDefaultMode(0o440).
+		WithItems(corev1ac.KeyToPath().WithKey(key).WithPath(AlternateChainsKey)))
 }
 
 // databaseConnection returns the volume with the connection URI and the
@@ -167,6 +182,9 @@ func serverContainer(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.ContainerApp
 	}
 	mounts := []*corev1ac.VolumeMountApplyConfiguration{
 		mount("config", configDirectory), mount("ca", authorityDirectory), mount("database", databaseDirectory),
+	}
+	if alternateChains(s) != nil {
+		mounts = append(mounts, mount("alternate-chains", alternatesDirectory))
 	}
 	if externalAccounts(s) != nil {
 		mounts = append(mounts, mount("external-accounts", externalAccountsDirectory))

@@ -42,6 +42,15 @@ func (a *authority) intermediate(t *testing.T, name string) *authority {
 	}, a)
 }
 
+// crossSign makes another certificate for the key and the subject of an authority, in PEM.
+func (a *authority) crossSign(t *testing.T, other *authority) []byte {
+	t.Helper()
+	return sign(t, &x509.Certificate{
+		Subject: other.certificate.Subject, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage: other.certificate.KeyUsage,
+	}, a, other.key).pem
+}
+
 // issue makes a certificate for a host.
 func (a *authority) issue(t *testing.T, host string) keyPair {
 	t.Helper()
@@ -68,6 +77,12 @@ func newCertificate(t *testing.T, template *x509.Certificate, issuer *authority)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return sign(t, template, issuer, key)
+}
+
+// sign signs a template for a key; without an issuer, with that key.
+func sign(t *testing.T, template *x509.Certificate, issuer *authority, key *ecdsa.PrivateKey) *authority {
+	t.Helper()
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(240*time.Hour)
 	parent, signer := template, key

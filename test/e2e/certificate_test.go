@@ -56,6 +56,13 @@ func (n *namespace) issue(t *testing.T, server *v1alpha1.AcmeServer, name string
 // issued waits until a Certificate is Ready and returns what was issued, verified.
 func (n *namespace) issued(t *testing.T, server *v1alpha1.AcmeServer, certificate *certmanagerv1.Certificate) *x509.Certificate {
 	t.Helper()
+	n.awaitCertificate(t, certificate)
+	return n.verify(t, server, certificate)
+}
+
+// awaitCertificate waits until a Certificate is Ready.
+func (n *namespace) awaitCertificate(t *testing.T, certificate *certmanagerv1.Certificate) {
+	t.Helper()
 	await(t, "Certificate "+certificate.Name+" is Ready", func(ctx context.Context) error {
 		if err := n.client.Get(ctx, client.ObjectKeyFromObject(certificate), certificate); err != nil {
 			return err
@@ -71,7 +78,6 @@ func (n *namespace) issued(t *testing.T, server *v1alpha1.AcmeServer, certificat
 		}
 		return fmt.Errorf("its conditions are %+v", certificate.Status.Conditions)
 	})
-	return n.verify(t, server, certificate)
 }
 
 // verify checks all that a client relies on: the chain leads to what the
