@@ -22,7 +22,8 @@ type Server struct {
 	Handler *server.Server
 }
 
-// NewAuthority makes a root, an intermediate and an authority that signs with it.
+// NewAuthority makes a root, an intermediate and an authority that signs with it. A
+// second root has signed the intermediate, too: there is an alternate chain.
 func NewAuthority(t testing.TB) *issuance.Authority {
 	t.Helper()
 	root, rootKey, err := issuance.NewRoot(issuance.RootConfig{CommonName: "test root", Lifetime: 24 * time.Hour})
@@ -33,8 +34,16 @@ func NewAuthority(t testing.TB) *issuance.Authority {
 	if err != nil {
 		t.Fatal(err)
 	}
+	second, secondKey, err := issuance.NewRoot(issuance.RootConfig{CommonName: "second test root", Lifetime: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bySecond, _, err := issuance.NewIntermediate(second, secondKey, issuance.IntermediateConfig{CommonName: "test intermediate", Key: key, Lifetime: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
 	a, err := issuance.New(issuance.Config{
-		Chain: []*x509.Certificate{intermediate}, Roots: []*x509.Certificate{root}, Signer: key,
+		Chain: []*x509.Certificate{intermediate}, Roots: []*x509.Certificate{root}, Alternates: []*x509.Certificate{bySecond}, Signer: key,
 		Profiles: []issuance.Profile{
 			{Name: "default", Description: "for tests", Lifetime: time.Hour, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
 			{Name: "short", Description: "for a minute", Lifetime: 10 * time.Minute, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},

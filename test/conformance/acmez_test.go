@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 )
 
 // acmezClient is acmez, which Caddy is made with.
@@ -79,11 +81,30 @@ func (c *acmezClient) order(ctx context.Context, o order, replaced *x509.Certifi
 	if err != nil {
 		return pemFiles{}, err
 	}
+	chosen, err := chainTo(o.chain, chains)
+	if err != nil {
+		return pemFiles{}, err
+	}
 	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return pemFiles{}, err
 	}
-	return writePEM(c.t, c.lab.dir, chains[0].ChainPEM, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})), nil
+	return writePEM(c.t, c.lab.dir, chosen.ChainPEM, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})), nil
+}
+
+// chainTo returns the first of the chains that leads to a root; the first of all where
+// none is named. acmez fetches all, and leaves it to its user to choose.
+func chainTo(root string, chains []zacme.Certificate) (zacme.Certificate, error) {
+	for _, chain := range chains {
+		certificates, err := issuance.ParseCertificates(chain.ChainPEM)
+		if err != nil {
+			return chain, err
+		}
+		if root == "" || certificates[len(certificates)-1].Issuer.CommonName == root {
+			return chain, nil
+		}
+	}
+	return zacme.Certificate{}, fmt.Errorf("none of %d chains leads to %s", len(chains), root)
 }
 
 func (c *acmezClient) renewalWindow(ctx context.Context, f pemFiles) (start, end time.Time, err error) {

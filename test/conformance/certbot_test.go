@@ -71,8 +71,12 @@ func (c *certbotClient) obtain(ctx context.Context, o order) (pemFiles, error) {
 	return pemFiles{chain: filepath.Join(live, "fullchain.pem"), key: filepath.Join(live, "privkey.pem")}, nil
 }
 
-func (c *certbotClient) renew(ctx context.Context, f pemFiles, _ order) (pemFiles, error) {
-	_, err := c.certbot(ctx, "renew", "--cert-name", "test", "--force-renewal", "--no-random-sleep-on-renew")
+func (c *certbotClient) renew(ctx context.Context, f pemFiles, o order) (pemFiles, error) {
+	args := []string{"--cert-name", "test", "--force-renewal", "--no-random-sleep-on-renew"}
+	if o.chain != "" {
+		args = append(args, "--preferred-chain", o.chain)
+	}
+	_, err := c.certbot(ctx, "renew", args...)
 	return f, err
 }
 

@@ -36,11 +36,13 @@ type renewalAsker interface {
 
 // order is what a client is asked to get a certificate for. Names may be
 // addresses and wildcards. By is the way to prove control. An empty profile is the
-// server's default.
+// server's default. Chain is the common name of the root that the chain should lead
+// to; the server's default where it is empty.
 type order struct {
 	names   []string
 	by      acme.ChallengeType
 	profile string
+	chain   string
 }
 
 // pemFiles is where a client left a certificate with its chain, and its key.
@@ -90,9 +92,9 @@ var kinds = []kind{
 	{
 		name: "acmetool", start: newAcmetool, program: true, proves: []acme.ChallengeType{acme.HTTP01, acme.DNS01},
 		cannot: []string{
-			provesAnAddress, readsWhy, findsItsAccount, changesItsKey, asksForAProfile, renewsItEarly, asksWhenItIsDue,
+			provesAnAddress, readsWhy, findsItsAccount, changesItsKey, asksForAProfile, prefersAChain, renewsItEarly, asksWhenItIsDue,
 			revokesIt, livesAWholeLife, bindsItsAccount, isRefusedUnbound,
 		},
-		because: "0.2.2, that of Debian 12, has no hook for tls-alpn-01, orders no certificates for addresses, tells what it tried last and not what failed before, registers when it orders, renews nothing that is not due, revokes nothing (it notes that a certificate is to be, and asks nobody), so that its life is to register and to get, and knows neither external accounts, the challenges of drafts, profiles nor renewal information",
+		because: "0.2.2, that of Debian 12, has no hook for tls-alpn-01, orders no certificates for addresses, tells what it tried last and not what failed before, registers when it orders, renews nothing that is not due, revokes nothing (it notes that a certificate is to be, and asks nobody), so that its life is to register and to get, and knows neither external accounts, other chains, the challenges of drafts, profiles nor renewal information",
 	},
 }

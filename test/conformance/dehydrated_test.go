@@ -94,6 +94,9 @@ func (c *dehydratedClient) renew(ctx context.Context, _ pemFiles, o order) (pemF
 // cron gets a certificate, unless it has one that is not due.
 func (c *dehydratedClient) cron(ctx context.Context, o order, options ...string) (pemFiles, error) {
 	args := append([]string{"--cron", "--challenge", string(o.by), "--alias", "test"}, options...)
+	if o.chain != "" {
+		args = append(args, "--preferred-chain", o.chain)
+	}
 	c.env = append(c.env, "BY="+string(o.by))
 	var names string
 	for _, name := range o.names {

@@ -86,7 +86,9 @@ func (c *legoClient) obtain(ctx context.Context, o order) (pemFiles, error) {
 	if err != nil {
 		return pemFiles{}, err
 	}
-	got, err := l.Certificate.Obtain(ctx, certificate.ObtainRequest{Domains: o.names, Bundle: true, KeyType: certcrypto.EC256, Profile: o.profile})
+	got, err := l.Certificate.Obtain(ctx, certificate.ObtainRequest{
+		Domains: o.names, Bundle: true, KeyType: certcrypto.EC256, Profile: o.profile, PreferredChain: o.chain,
+	})
 	if err != nil {
 		return pemFiles{}, err
 	}
@@ -140,7 +142,7 @@ func (c *legoClient) renew(ctx context.Context, f pemFiles, o order) (pemFiles, 
 		return pemFiles{}, err
 	}
 	got, err := l.Certificate.Renew(ctx, certificate.Resource{Certificate: chain, KeyType: certcrypto.EC256},
-		&certificate.RenewOptions{Bundle: true, UseARICertID: true, KeyType: certcrypto.EC256})
+		&certificate.RenewOptions{Bundle: true, UseARICertID: true, KeyType: certcrypto.EC256, PreferredChain: o.chain})
 	if err != nil {
 		return pemFiles{}, err
 	}

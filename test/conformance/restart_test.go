@@ -36,7 +36,7 @@ func TestARestartBetweenOrderAndFinalizeLosesNothing(t *testing.T) {
 				t.Fatalf("proving the names of an order of before: %v", err)
 			}
 			restart()
-			files, err := c.finalize(ctx, made, names)
+			files, err := c.finalize(ctx, made, &order{names: names})
 			if err != nil {
 				t.Fatalf("finalizing an order of before: %v", err)
 			}

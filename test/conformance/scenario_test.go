@@ -21,10 +21,10 @@ type scenario struct {
 	options options
 	// needs is the way to prove control that the scenario is about; may be empty.
 	needs acme.ChallengeType
-	// fetches is true of those that follow what certificates point to, by plain HTTP:
-	// dev has no listener for it.
-	fetches bool
-	run     func(ctx context.Context, t *testing.T, l *lab, c client)
+	// serveOnly is true of those that are about what dev does not do: it listens for
+	// nobody who follows what certificates point to, and has one chain.
+	serveOnly bool
+	run       func(ctx context.Context, t *testing.T, l *lab, c client)
 }
 
 // The scenarios that not all clients can be driven through.
@@ -34,6 +34,7 @@ const (
 	findsItsAccount  = "finds its account again"
 	changesItsKey    = "changes its account's key"
 	asksForAProfile  = "gets the profile that it asks for"
+	prefersAChain    = "gets the chain that it prefers"
 	renewsItEarly    = "renews its certificate"
 	asksWhenItIsDue  = "asks when to renew, and says what it replaces"
 	revokesIt        = "revokes its certificate"
@@ -66,10 +67,11 @@ var scenarios = []scenario{
 	{name: findsItsAccount, run: registersTwice},
 	{name: changesItsKey, options: options{trusted: true}, run: changesKey},
 	{name: asksForAProfile, options: options{trusted: true}, run: getsItsProfile},
+	{name: prefersAChain, options: options{trusted: true}, serveOnly: true, run: getsThePreferredChain},
 	{name: renewsItEarly, needs: acme.HTTP01, run: renewsItsCertificate},
 	{name: asksWhenItIsDue, options: options{trusted: true}, run: renewsWhenToldTo},
 	{name: revokesIt, options: options{trusted: true}, run: revokes},
-	{name: livesAWholeLife, needs: acme.HTTP01, fetches: true, run: livesItsLife},
+	{name: livesAWholeLife, needs: acme.HTTP01, serveOnly: true, run: livesItsLife},
 	{
 		name: bindsItsAccount, options: options{external: []binding{tenant}, required: true}, needs: acme.HTTP01,
 		run: bindsAnExternalAccount,
@@ -86,7 +88,7 @@ func (k *kind) in(s *scenario) bool {
 }
 
 // on reports whether a client is driven against a target in a scenario.
-func (k *kind) on(s *scenario, on target) bool { return on.production || (!k.program && !s.fetches) }
+func (k *kind) on(s *scenario, on target) bool { return on.production || (!k.program && !s.serveOnly) }
 
 func TestForeignClientsGetWhatTheyComeFor(t *testing.T) {
 	t.Parallel()
@@ -187,6 +189,20 @@ func getsItsProfile(ctx context.Context, t *testing.T, l *lab, c client) {
 	register(ctx, t, c, nil)
 	files := obtain(ctx, t, l, c, order{names: []string{"www.conformance.example"}, by: acme.HTTP01, profile: "shortlived"})
 	mustHaveProfile(t, files.leaf(t), "shortlived")
+}
+
+// getsThePreferredChain gets a certificate with the chain to the root of whoever asks
+// for nothing, and then another, with the chain to the second root.
+func getsThePreferredChain(ctx context.Context, t *testing.T, l *lab, c client) {
+	o := order{names: []string{"www.conformance.example"}, by: acme.HTTP01}
+	register(ctx, t, c, nil)
+	files := obtain(ctx, t, l, c, o)
+	o.chain = secondRoot
+	preferred, err := c.renew(ctx, files, o)
+	if err != nil {
+		t.Fatalf("renewing with the chain to %s: %v", secondRoot, err)
+	}
+	verifyWith(t, l.server.second, preferred, o.names)
 }
 
 // renewsItsCertificate gets a second certificate in place of the first.

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
 	"github.com/acme-ca/acme-ca-operator/acme/config"
@@ -37,19 +35,14 @@ func TestServeOnPostgresKeepsTheRFCs(t *testing.T) {
 	mustExercise(t, results)
 }
 
-// mustExercise fails the test unless all checks were made but those that this
-// configuration gives no occasion for.
+// mustExercise fails the test unless all checks were made: this configuration gives
+// an occasion for each.
 func mustExercise(t *testing.T, results []acmetest.RFCResult) {
 	t.Helper()
-	want := []string{"alternate chains that are linked are there, with the same certificate"}
-	var idle []string
 	for _, r := range results {
 		if r.Outcome == acmetest.RFCNotExercised {
-			idle = append(idle, r.Says)
+			t.Errorf("%s: %s was not exercised: %s", r.Clause, r.Says, r.Why)
 		}
-	}
-	if diff := cmp.Diff(want, idle); diff != "" {
-		t.Errorf("checks that were not exercised (- expected, + found):\n%s", diff)
 	}
 }
 

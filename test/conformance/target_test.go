@@ -53,8 +53,9 @@ type acmeServer struct {
 	directory string // URL
 	rootFile  string // PEM
 	roots     *x509.CertPool
-	ops       string // base URL of health and metrics; empty where there are none
-	http      string // address of what certificates point to; empty where there is none
+	second    *x509.CertPool // has secondRoot; nil where there is one chain
+	ops       string         // base URL of health and metrics; empty where there are none
+	http      string         // address of what certificates point to; empty where there is none
 	// restart starts it again, once it has ended; nil where its state ends with it.
 	restart func(t *testing.T)
 }
@@ -117,14 +118,15 @@ func serveWith(t *testing.T, l *lab, o options, c *config.Config) *acmeServer {
 	database := postgrestest.EmptyURL(t)
 	runToEnd(t, []string{"DATABASE_URL=" + database}, "migrate")
 	writeFile(t, c.Database.URLFile, []byte(database+"\n"))
-	writeAuthority(t, &c.CertificateAuthority)
+	second := writeAuthority(t, &c.CertificateAuthority)
 	writeExternalAccounts(t, &c.ExternalAccounts, o)
 	path := filepath.Join(l.dir, "acmeserver.yaml")
 	writeConfig(t, path, c)
 	s := &acmeServer{
 		directory: c.URLs[0] + "/directory", rootFile: c.CertificateAuthority.RootsFile,
-		ops: "http://" + c.Listen.Ops, http: c.Listen.HTTP,
+		ops: "http://" + c.Listen.Ops, http: c.Listen.HTTP, second: x509.NewCertPool(),
 	}
+	s.second.AddCert(second)
 	s.restart = func(t *testing.T) {
 		t.Helper()
 		s.process = startProcess(t, "serve", "--config", path)
@@ -145,7 +147,7 @@ func serveConfig(t *testing.T, l *lab, o options) *config.Config {
 		Database: &config.Database{URLFile: filepath.Join(l.dir, "database-url")},
 		CertificateAuthority: config.CertificateAuthority{
 			CertificateFile: filepath.Join(l.dir, "ca.pem"), KeyFile: filepath.Join(l.dir, "ca.key"),
-			RootsFile: filepath.Join(l.dir, "root.pem"), Lint: config.LintEnforce,
+			AlternateChainsFile: filepath.Join(l.dir, "chains.pem"), RootsFile: filepath.Join(l.dir, "root.pem"), Lint: config.LintEnforce,
 		},
 		Validation: config.Validation{
 			Resolvers: []string{l.dns.Address()}, Networks: config.Networks{Allow: []string{"127.0.0.0/8"}},
@@ -173,9 +175,12 @@ func serveConfig(t *testing.T, l *lab, o options) *config.Config {
 // authorityLifetime is longer than any profile's, which it would bound.
 const authorityLifetime = 365 * 24 * time.Hour
 
-// writeAuthority makes a root and an intermediate, and writes the files that a
-// server is given of them.
-func writeAuthority(t *testing.T, c *config.CertificateAuthority) {
+// secondRoot is the common name of a root that whoever asks for nothing gets no chain to.
+const secondRoot = "conformance second root"
+
+// writeAuthority makes two roots and an intermediate that both have signed, and writes
+// the files that a server is given of them. It returns the second root.
+func writeAuthority(t *testing.T, c *config.CertificateAuthority) *x509.Certificate {
 	t.Helper()
 	root, rootKey, err := issuance.NewRoot(issuance.RootConfig{CommonName: "conformance root", Lifetime: authorityLifetime})
 	if err != nil {
@@ -185,13 +190,26 @@ func writeAuthority(t *testing.T, c *config.CertificateAuthority) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// dehydrated finds a common name behind something, as most roots have it.
+	second, secondKey, err := issuance.NewRoot(issuance.RootConfig{CommonName: secondRoot, Organization: "conformance", Lifetime: authorityLifetime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bySecond, _, err := issuance.NewIntermediate(second, secondKey, issuance.IntermediateConfig{
+		CommonName: intermediate.Subject.CommonName, Key: key, Lifetime: authorityLifetime,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	keyPEM, err := issuance.EncodeKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, c.CertificateFile, issuance.EncodeCertificates(intermediate))
 	writeFile(t, c.KeyFile, keyPEM)
+	writeFile(t, c.AlternateChainsFile, issuance.EncodeCertificates(bySecond, second))
 	writeFile(t, c.RootsFile, issuance.EncodeCertificates(root))
+	return second
 }
 
 // writeExternalAccounts writes the file of external accounts, where there are any.

@@ -82,6 +82,9 @@ func (c *uacmeClient) changeKey(ctx context.Context) error {
 
 // issue gets a certificate.
 func (c *uacmeClient) issue(ctx context.Context, o order, options ...string) (pemFiles, error) {
+	if o.chain != "" { // it chooses by number
+		options = append(options, "--alternate", "1")
+	}
 	if _, err := c.uacme(ctx, o.by, append(append(options, "issue"), o.names...)...); err != nil {
 		return pemFiles{}, err
 	}

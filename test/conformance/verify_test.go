@@ -14,10 +14,16 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme/issuance"
 )
 
-// verify fails the test unless the files are those of a certificate that a TLS
+// verify is verifyWith the root of those who ask for no other chain.
+func (s *acmeServer) verify(t *testing.T, files pemFiles, names []string) {
+	t.Helper()
+	verifyWith(t, s.roots, files, names)
+}
+
+// verifyWith fails the test unless the files are those of a certificate that a TLS
 // server can use as they are: the key is the certificate's, the chain leads to the
 // root and does not have it, the names are those that were asked for and no others.
-func (s *acmeServer) verify(t *testing.T, files pemFiles, names []string) {
+func verifyWith(t *testing.T, roots *x509.CertPool, files pemFiles, names []string) {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(files.chain, files.key) // compares the keys
 	if err != nil {
@@ -42,8 +48,8 @@ func (s *acmeServer) verify(t *testing.T, files pemFiles, names []string) {
 		t.Errorf("the chain has %d certificates, and should have the intermediate", len(chain))
 	}
 	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: s.roots, Intermediates: intermediates, KeyUsages: usages}); err != nil {
-		t.Errorf("with the server's root: %v", err)
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, KeyUsages: usages}); err != nil {
+		t.Errorf("with the root: %v", err)
 	}
 	if diff := cmp.Diff(sorted(names), namesOf(pair.Leaf)); diff != "" {
 		t.Errorf("names of the certificate (- asked for, + found):\n%s", diff)

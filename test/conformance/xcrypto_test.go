@@ -65,7 +65,7 @@ func (c *xcryptoClient) obtain(ctx context.Context, o order) (pemFiles, error) {
 	if err := c.prove(ctx, made, o.by); err != nil {
 		return pemFiles{}, err
 	}
-	return c.finalize(ctx, made, o.names)
+	return c.finalize(ctx, made, &o)
 }
 
 func (c *xcryptoClient) renew(ctx context.Context, _ pemFiles, o order) (pemFiles, error) {
@@ -151,16 +151,19 @@ func (c *xcryptoClient) responder(by acme.ChallengeType) func(id xacme.AuthzID, 
 }
 
 // finalize sends a CSR and writes what comes back.
-func (c *xcryptoClient) finalize(ctx context.Context, made *xacme.Order, names []string) (pemFiles, error) {
+func (c *xcryptoClient) finalize(ctx context.Context, made *xacme.Order, o *order) (pemFiles, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return pemFiles{}, err
 	}
-	csr, err := newCSR(key, names)
+	csr, err := newCSR(key, o.names)
 	if err != nil {
 		return pemFiles{}, err
 	}
-	chain, _, err := c.CreateCertFromOrder(ctx, made, csr, true)
+	chain, url, err := c.CreateCertFromOrder(ctx, made, csr, true)
+	if err == nil && o.chain != "" {
+		chain, err = c.alternate(ctx, url, o.chain)
+	}
 	if err != nil {
 		return pemFiles{}, err
 	}
@@ -173,6 +176,28 @@ func (c *xcryptoClient) finalize(ctx context.Context, made *xacme.Order, names [
 		return pemFiles{}, err
 	}
 	return writePEM(c.t, c.lab.dir, text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})), nil
+}
+
+// alternate fetches the chain of a certificate that leads to a root, as cert-manager does.
+func (c *xcryptoClient) alternate(ctx context.Context, url, root string) ([][]byte, error) {
+	others, err := c.ListCertAlternates(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range others {
+		chain, err := c.FetchCert(ctx, other, true)
+		if err != nil {
+			return nil, err
+		}
+		last, err := x509.ParseCertificate(chain[len(chain)-1])
+		if err != nil {
+			return nil, err
+		}
+		if last.Issuer.CommonName == root {
+			return chain, nil
+		}
+	}
+	return nil, fmt.Errorf("none of %d other chains leads to %s", len(others), root)
 }
 
 // authzIDs returns names as identifiers.
