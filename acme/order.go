@@ -32,6 +32,10 @@ type Order struct {
 	Replaces string
 	// Authorizations has one entry for each identifier, in their order.
 	Authorizations []ID
+	// Validating says of a pending order that it waits for the server alone: each of
+	// its authorizations is valid or being validated. It is known where an order is
+	// read, and nowhere else.
+	Validating bool
 	// Error tells why the order is invalid.
 	Error     *Problem
 	ExpiresAt time.Time

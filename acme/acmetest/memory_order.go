@@ -144,7 +144,12 @@ func (m *Memory) Order(ctx context.Context, by *acme.Proof, order acme.ID) (*acm
 	if !found || o.AccountID != by.Account {
 		return nil, notFound("order", order)
 	}
-	return cloneOrder(&o.Order), nil
+	read := cloneOrder(&o.Order)
+	read.Validating = o.Status == acme.OrderPending && !slices.ContainsFunc(o.Authorizations, func(id acme.ID) bool {
+		a := m.authorizations[id]
+		return a == nil || (a.Status != acme.AuthorizationValid && a.dueAt.IsZero())
+	})
+	return read, nil
 }
 
 // FinalizeOrder takes a ready order to valid with the certificate that issue

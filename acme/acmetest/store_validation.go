@@ -35,6 +35,42 @@ var validationTests = []storeTest{
 			t.Errorf("challenge is %s; want it processing", c.Status)
 		}
 	}},
+	{"an order that waits for nothing but validations says so", func(t *testing.T, s Store) {
+		o, made := NewOrder(addAccount(t, s).ID, "a.test", "b.test", "c.test")
+		add(t, s, o, made)
+		is := func(want bool, when string) {
+			t.Helper()
+			if got := mustOrder(t, s, o); got.Validating != want {
+				t.Errorf("%s: validating is %t; want %t", when, got.Validating, want)
+			}
+		}
+		is(false, "before any")
+		first, second := startedOf(t, s, made[0], lease), startedOf(t, s, made[1], lease)
+		is(false, "when one is not begun")
+		third := startedOf(t, s, made[2], lease)
+		is(true, "when all are begun")
+		record := func(v *acme.Validation, problem *acme.Problem) {
+			t.Helper()
+			if _, err := s.RecordValidation(t.Context(), v, problem, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		record(first, nil)
+		is(true, "when one is met")
+		if err := s.RetryValidation(t.Context(), second, unavailableHost(), lease); err != nil {
+			t.Fatal(err)
+		}
+		is(true, "when one is tried again")
+		record(third, unavailableHost())
+		is(false, "when one has failed")
+		other, made := NewOrder(o.AccountID, "d.test")
+		add(t, s, other, made)
+		record(startedOf(t, s, made[0], lease), nil)
+		if o = other; mustOrder(t, s, o).Status != acme.OrderReady {
+			t.Fatal("the order is not ready")
+		}
+		is(false, "when all are met")
+	}},
 	{"a challenge that is processing is returned as it is, without a validation", func(t *testing.T, s Store) {
 		v := started(t, s, "a.test")
 		a, again, err := s.StartValidation(t.Context(), By(v.AccountID), v.AuthorizationID, v.Type, lease, nil)

@@ -32,11 +32,19 @@ func scanOrder(row pgx.Row, o *acme.Order, more ...any) error {
 	return err
 }
 
-// Order reads an order of an account. One round trip.
+// validating is whether a pending order waits for nothing but validations. What is not
+// valid and not pending has ended the order, or will. The question is in the result, and
+// not a condition: so no index but that of the IDs can answer it.
+const validating = `CASE WHEN o.status = 'pending' THEN coalesce((
+		SELECT bool_and(a.status = 'valid' OR a.due_at IS NOT NULL) FROM authorizations a
+		WHERE a.id = ANY (o.authorization_ids)), false) ELSE false END`
+
+// Order reads an order of an account, and whether it waits for validations. One round
+// trip.
 func (s *Store) Order(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, error) {
 	b, o, found := reading(by), new(acme.Order), false
-	b.Queue(`SELECT `+orderColumns+` FROM orders o WHERE id = $1 AND account_id = $2`, uuidOf(order), uuidOf(by.Account)).
-		QueryRow(optional(&found, func(row pgx.Row) error { return scanOrder(row, o) }))
+	b.Queue(`SELECT `+orderColumns+`, `+validating+` FROM orders o WHERE o.id = $1 AND o.account_id = $2`, uuidOf(order), uuidOf(by.Account)).
+		QueryRow(optional(&found, func(row pgx.Row) error { return scanOrder(row, o, &o.Validating) }))
 	if err := s.sendBy(ctx, "read order", by, b); err != nil {
 		return nil, err
 	}

@@ -266,7 +266,12 @@ func (s *Server) order(r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &response{body: s.orderBody(r, order)}, nil
+	body := s.orderBody(r, order)
+	resp := &response{body: body}
+	if order.Validating && body.Status == acme.OrderPending {
+		resp.retryAfter = pollInterval // as an authorization does (RFC 8555 §7.5.1)
+	}
+	return resp, nil
 }
 
 // orderBody returns the wire form of an order as it is now: one whose time has

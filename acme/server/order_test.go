@@ -229,7 +229,10 @@ func TestWhoeverWaitsForAValidationIsToldWhenToAskAgain(t *testing.T) {
 	t.Parallel()
 	memory := acmetest.NewMemory()
 	c := acmetest.StartServer(t, memory, server.Config{Validator: &proof{store: memory, pending: true}}).NewAccount(t)
-	url := must(c.NewOrder(t.Context(), "a.example"))(t).Authorizations[0]
+	order, two := must(c.NewOrder(t.Context(), "a.example"))(t), must(c.NewOrder(t.Context(), "b.example", "c.example"))(t)
+	url := order.Authorizations[0]
+	first := must(c.GetAuthorization(t.Context(), two.Authorizations[0]))(t).Challenges[0].URL
+	second := must(c.GetAuthorization(t.Context(), two.Authorizations[1]))(t).Challenges[0].URL
 	challenge := must(c.GetAuthorization(t.Context(), url))(t).Challenges[0].URL
 	for _, step := range []struct {
 		name, url, want string
@@ -237,9 +240,15 @@ func TestWhoeverWaitsForAValidationIsToldWhenToAskAgain(t *testing.T) {
 	}{
 		{"an authorization that nobody has begun", url, "", nil},
 		{"a challenge that nobody has begun", challenge, "", nil},
+		{"its order", order.URL, "", nil},
 		{"the answer to a response", challenge, "1", map[string]any{}},
 		{"a challenge that is processing", challenge, "1", nil},
 		{"its authorization", url, "1", nil},
+		{"its order, when it waits for the server alone", order.URL, "1", nil},
+		{"the answer to the first of two responses", first, "1", map[string]any{}},
+		{"an order that waits for the second response", two.URL, "", nil},
+		{"the answer to the second of two responses", second, "1", map[string]any{}},
+		{"an order that waits for both validations", two.URL, "1", nil},
 	} {
 		resp := must(c.Post(t.Context(), step.url, step.payload))(t)
 		if got := resp.Header.Get("Retry-After"); resp.Status != http.StatusOK || got != step.want {

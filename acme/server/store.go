@@ -72,6 +72,7 @@ type OrderStore interface {
 	// certificate for which there is such an order already, which is not invalid, is
 	// a StateError of the certificate (RFC 9773 §5).
 	CreateOrder(ctx context.Context, by *acme.Proof, o *acme.Order, authorizations []*acme.Authorization, spends []acme.Spend) ([]acme.Quota, error)
+	// Order reads an order of an account, and whether it is Validating.
 	Order(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, error)
 	// UnfinishedOrders lists the pending and ready orders of an account, by ID, that
 	// come after the given one (RFC 8555 §7.1.2.1).
