@@ -132,7 +132,8 @@ type Networks struct {
 
 // Profile is a kind of certificate (draft-ietf-acme-profiles).
 type Profile struct {
-	Name        string `json:"name"`
+	Name string `json:"name"`
+	// Description is shown in the directory; default whom it is for, and how long.
 	Description string `json:"description,omitempty"`
 	Default     bool   `json:"default,omitempty"`
 	// Lifetime is the longest validity, and that of orders which ask for none.

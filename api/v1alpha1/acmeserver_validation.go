@@ -88,7 +88,8 @@ type Profile struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$')",message="write up to 63 of a-z, 0-9, ., _ and -, such as tlsserver"
 	Name string `json:"name"`
-	// description that the directory shows.
+	// description that the directory shows; default: whom the profile is for, and how
+	// long, such as "TLS servers, for 6 days".
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Description string `json:"description,omitempty"`
