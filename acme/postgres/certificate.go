@@ -14,17 +14,8 @@ const selectCertificate = `
 	SELECT id, account_id, serial, issuer_id, der, not_before, not_after, revoked_at, revocation_reason, issued_at
 	FROM certificates `
 
-// Certificate returns a certificate of an account as it was issued: whether it was
-// revoked since is for [Store.CertificateBySerial] to tell. One round trip, of which
-// nothing but the nonce is left where this replica has recorded the certificate: what
-// was recorded once does not change.
+// Certificate reads a certificate of an account. One round trip.
 func (s *Store) Certificate(ctx context.Context, by *acme.Proof, certificate acme.ID) (*acme.Certificate, error) {
-	if c := s.memory.certificate(by.Account, certificate); c != nil {
-		if err := s.redeemProof(ctx, by); err != nil {
-			return nil, err
-		}
-		return c, nil
-	}
 	b, c, found := reading(by), new(acme.Certificate), false
 	b.Queue(selectCertificate+`WHERE id = $1 AND account_id = $2`, uuidOf(certificate), uuidOf(by.Account)).
 		QueryRow(optional(&found, func(row pgx.Row) error { return scanCertificate(row, c) }))

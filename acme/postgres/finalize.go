@@ -90,7 +90,6 @@ func (s *Store) finalizeRemembered(ctx context.Context, by *acme.Proof, f acme.F
 	if err := s.sendBy(ctx, "complete order", by, b); err != nil || !*completed {
 		return nil, err
 	}
-	s.memory.issued(c)
 	o.Status = acme.OrderValid
 	return o, nil
 }
@@ -135,7 +134,6 @@ func (s *Store) finalizeLocked(ctx context.Context, by *acme.Proof, f acme.Final
 		return nil, fmt.Errorf("complete order: issuer %x: %w", c.IssuerID, errNothingCompleted)
 	}
 	by.Redeemed = true
-	s.memory.issued(c)
 	o.Status = acme.OrderValid
 	return o, nil
 }

@@ -87,15 +87,6 @@ func proofError(err error) error {
 	return err
 }
 
-// redeemProof takes the nonce of a proof, unless it was taken, and makes sure of its
-// account.
-func (s *Store) redeemProof(ctx context.Context, by *acme.Proof) error {
-	if by.Redeemed {
-		return nil
-	}
-	return s.sendBy(ctx, "redeem proof", by, reading(by))
-}
-
 // sendBy sends a batch that began with a proof, which is redeemed by its commit.
 func (s *Store) sendBy(ctx context.Context, what string, by *acme.Proof, b *pgx.Batch) error {
 	err := proofError(s.send(ctx, what, b))

@@ -17,18 +17,13 @@ const rememberedOrders = 1 << 10
 // megabyte.
 const rememberedAuthorizations = 1 << 12
 
-// rememberedCertificates bounds the certificates that are remembered, which are
-// mostly downloaded at once: about a megabyte.
-const rememberedCertificates = 1 << 10
-
-// orderMemory is the orders that this replica made and has not seen finalized, those of
-// their authorizations that nobody has responded to, and the certificates that it
-// recorded last. What is remembered of one never changes, but for its state: that is
-// looked at again by the statement that completes it.
+// orderMemory is the orders that this replica made and has not seen finalized, and
+// those of their authorizations that nobody has responded to. What is remembered of one
+// never changes, but for its state: that is looked at again by the statement that
+// completes it.
 type orderMemory struct {
 	orders         *lru.Cache[acme.ID, *rememberedOrder]
 	authorizations *lru.Cache[acme.ID, *rememberedAuthorization]
-	certificates   *lru.Cache[acme.ID, *acme.Certificate]
 }
 
 // rememberedAuthorization is an authorization as it was made with an order.
@@ -54,11 +49,7 @@ func newOrderMemory() (*orderMemory, error) {
 		return nil, err
 	}
 	authorizations, err := lru.New[acme.ID, *rememberedAuthorization](rememberedAuthorizations)
-	if err != nil {
-		return nil, err
-	}
-	certificates, err := lru.New[acme.ID, *acme.Certificate](rememberedCertificates)
-	return &orderMemory{orders, authorizations, certificates}, err
+	return &orderMemory{orders, authorizations}, err
 }
 
 // add remembers an order that was made with authorizations; proved says that it is
@@ -95,27 +86,6 @@ func (m *orderMemory) takePending(by *acme.Proof, authorization acme.ID, t acme.
 		AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: by.Key, Identifier: a.Identifier, Wildcard: a.Wildcard,
 		Type: t, Token: a.Token, Attempt: 1,
 	}
-}
-
-// issued remembers a certificate that was recorded; not one of which the database alone
-// knows when.
-func (m *orderMemory) issued(c *acme.Certificate) {
-	if c.IssuedAt.IsZero() {
-		return
-	}
-	recorded := *c
-	recorded.IssuedAt = recorded.IssuedAt.Round(time.Microsecond) // as timestamptz has it
-	m.certificates.Add(c.ID, &recorded)
-}
-
-// certificate returns a certificate of an account as it was recorded, or nil.
-func (m *orderMemory) certificate(account, id acme.ID) *acme.Certificate {
-	c, ok := m.certificates.Get(id)
-	if !ok || c.AccountID != account {
-		return nil
-	}
-	recorded := *c
-	return &recorded
 }
 
 // readied notes that an order has become ready.

@@ -131,8 +131,6 @@ type CertificateStore interface {
 	SaveCRL(ctx context.Context, issuer acme.IssuerID, crl acme.CRL) error
 	// CRL returns the CRL kept.
 	CRL(ctx context.Context, issuer acme.IssuerID) (acme.CRL, error)
-	// Certificate returns a certificate of an account as it was issued. It need not
-	// tell whether it was revoked since.
 	Certificate(ctx context.Context, by *acme.Proof, certificate acme.ID) (*acme.Certificate, error)
 	// Issuer returns an issuer with its chains, which change only where a server
 	// starts with a renewed certificate of it.
