@@ -34,20 +34,20 @@ func (r *AcmeServerReconciler) readAlternates(ctx context.Context, s *scope) (st
 	}
 	end, err := checkAlternates(s, chains)
 	if err != nil {
-		reason := v1alpha1.ReasonSecretInvalid
-		if !end.IsZero() && s.now.After(end) {
-			reason = v1alpha1.ReasonExpired
-		}
-		return "", blockedf(reason, "the Secret %s of spec.ca.alternateChainsRef has in %s what no server starts with: %s: %s",
+		return "", blockedf(v1alpha1.ReasonSecretInvalid, "the Secret %s of spec.ca.alternateChainsRef has in %s what no server starts with: %s: %s",
 			name, key, err, howToCorrectAlternates(s.server))
 	}
 	s.alternates = chains
-	return fmt.Sprintf("; the first of the alternate chains ends at %s: replace it in the Secret %s before", end.UTC().Format(time.RFC3339), name), nil
+	when, what := "ends", "before"
+	if s.now.After(end) {
+		when, what = "ended", "as no server that starts now serves it"
+	}
+	return fmt.Sprintf("; the first of the alternate chains %s at %s: replace it in the Secret %s, %s", when, end.UTC().Format(time.RFC3339), name, what), nil
 }
 
 // checkAlternates checks chains as the servers do at their start, and returns when the
-// first certificate of them ends. Another look is taken whenever time alone may make
-// good chains bad, or bad ones good.
+// first certificate of them ends. Another look is taken whenever time alone changes what
+// becomes of them.
 func checkAlternates(s *scope, chains []byte) (end time.Time, err error) {
 	certificates, err := issuance.ParseCertificates(chains)
 	if err != nil {
@@ -60,8 +60,10 @@ func checkAlternates(s *scope, chains []byte) (end time.Time, err error) {
 			}
 		}
 	}
-	_, err = issuance.AlternateChains(s.authority.certificate(), certificates, s.now)
-	return slices.MinFunc(certificates, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter, err
+	if _, err := issuance.AlternateChains(s.authority.certificate(), certificates, s.now); err != nil {
+		return end, err
+	}
+	return slices.MinFunc(certificates, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter, nil
 }
 
 // howToCorrectAlternates says what chains the servers would take. The issuing

@@ -79,7 +79,8 @@ type CertificateAuthority struct {
 	KeyFile string `json:"keyFile"`
 	// AlternateChainsFile has other chains, one behind another, that clients may choose
 	// (RFC 8555 §7.4.2): each begins with a certificate of the issuing key and subject
-	// that another authority signed, as where a root is replaced; optional.
+	// that another authority signed, as where a root is replaced; optional. Those that have
+	// ended are left out.
 	AlternateChainsFile string `json:"alternateChainsFile,omitempty"`
 	// RootsFile has the root certificates that clients should trust.
 	RootsFile string `json:"rootsFile"`

@@ -3,7 +3,6 @@ package issuance
 import (
 	"bytes"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,12 +11,14 @@ import (
 )
 
 // AlternateChains returns the chains that stand one behind another, each with its root
-// where it has one. An error says which of them does not lead from what the issuing
-// certificate signs to where it says, at this time: [New] refuses it, too.
+// where it has one, but for those that have ended: a server must be able to start,
+// whatever becomes of what no client has to choose. An error says which of them does not
+// lead from what the issuing certificate signs to where it says: [New] refuses it, too.
 func AlternateChains(issuer *x509.Certificate, certificates []*x509.Certificate, now time.Time) (chains [][]*x509.Certificate, err error) {
 	id := acme.IssuerIDOf(issuer)
 	isFirst := func(c *x509.Certificate) bool { return acme.IssuerIDOf(c) == id }
-	for rest := certificates; len(rest) > 0; {
+	rest := certificates
+	for n := 1; len(rest) > 0; n++ {
 		switch first := rest[0]; {
 		case !isFirst(first):
 			return nil, fmt.Errorf("an alternate chain begins with %s, which has not the key and the subject of %s", describe(first), describe(issuer))
@@ -31,8 +32,14 @@ func AlternateChains(issuer *x509.Certificate, certificates []*x509.Certificate,
 		}
 		chain := slices.Clone(rest[:end])
 		rest = rest[end:]
-		if err := errors.Join(checkOrder(chain), checkTimes(chain, now)); err != nil {
-			return nil, fmt.Errorf("alternate chain %d: %w", len(chains)+1, err)
+		if err := checkOrder(chain); err != nil {
+			return nil, fmt.Errorf("alternate chain %d: %w", n, err)
+		}
+		if now.After(endOf(chain)) {
+			continue
+		}
+		if err := checkTimes(chain, now); err != nil { // it has not begun
+			return nil, fmt.Errorf("alternate chain %d: %w", n, err)
 		}
 		chains = append(chains, chain)
 	}

@@ -31,6 +31,19 @@ func TestAlternateChainsAreServedBehindTheDefaultOneAndWithoutTheirRoots(t *test
 	}
 }
 
+func TestAnAlternateChainThatHasEndedIsLeftOut(t *testing.T) {
+	t.Parallel()
+	ca, second, third := newCA(t, ECDSAP256, testClock), newCA(t, ECDSAP256, testClock), newCA(t, ECDSAP256, testClock)
+	ended := crossSigned(t, ca, second, func(c *x509.Certificate) { c.NotAfter = testNow.Add(-1e9) })
+	byThird := crossSigned(t, ca, third, nil)
+	c := ca.config()
+	c.Alternates = []*x509.Certificate{ended, second.root, byThird}
+	want := [][][]byte{{ca.intermediate.Raw}, {byThird.Raw}}
+	if diff := cmp.Diff(want, mustNew(t, c).Issuer().Chains); diff != "" {
+		t.Errorf("chains (-want +got):\n%s", diff)
+	}
+}
+
 func TestAnAlternateChainThatLeadsNowhereIsRefused(t *testing.T) {
 	t.Parallel()
 	ca, other := newCA(t, ECDSAP256, testClock), newCA(t, ECDSAP256, testClock)
@@ -38,12 +51,12 @@ func TestAnAlternateChainThatLeadsNowhereIsRefused(t *testing.T) {
 		chain []*x509.Certificate
 		want  string
 	}{
-		"of another issuer":   {[]*x509.Certificate{other.intermediate}, "has not the key and the subject of"},
-		"the root first":      {[]*x509.Certificate{other.root, crossSigned(t, ca, other, nil)}, "has not the key and the subject of"},
-		"of no CA":            {[]*x509.Certificate{crossSigned(t, ca, other, func(c *x509.Certificate) { c.IsCA, c.MaxPathLen, c.MaxPathLenZero = false, 0, false })}, "is not a CA certificate with the subject key identifier"},
-		"another identifier":  {[]*x509.Certificate{crossSigned(t, ca, other, func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })}, "subject key identifier of the issuing one"},
-		"an end that is past": {[]*x509.Certificate{crossSigned(t, ca, other, func(c *x509.Certificate) { c.NotAfter = testNow.Add(-1e9) })}, "alternate chain 1: certificate"},
-		"out of order":        {[]*x509.Certificate{crossSigned(t, ca, other, nil), ca.root}, "alternate chain 1: certificate 1 of the chain"},
+		"of another issuer":  {[]*x509.Certificate{other.intermediate}, "has not the key and the subject of"},
+		"the root first":     {[]*x509.Certificate{other.root, crossSigned(t, ca, other, nil)}, "has not the key and the subject of"},
+		"of no CA":           {[]*x509.Certificate{crossSigned(t, ca, other, func(c *x509.Certificate) { c.IsCA, c.MaxPathLen, c.MaxPathLenZero = false, 0, false })}, "is not a CA certificate with the subject key identifier"},
+		"another identifier": {[]*x509.Certificate{crossSigned(t, ca, other, func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })}, "subject key identifier of the issuing one"},
+		"not begun yet":      {[]*x509.Certificate{crossSigned(t, ca, other, func(c *x509.Certificate) { c.NotBefore = testNow.Add(1e9) })}, "alternate chain 1: certificate"},
+		"out of order":       {[]*x509.Certificate{crossSigned(t, ca, other, nil), ca.root}, "alternate chain 1: certificate 1 of the chain"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -69,7 +69,7 @@ const (
 	ReasonSecretMissing      = "SecretMissing"      // a referenced Secret, or a key of it
 	ReasonSecretInvalid      = "SecretInvalid"      // a Secret holds something else than it should
 	ReasonUnreachable        = "Unreachable"        // the database does not answer, or refuses
-	ReasonExpired            = "Expired"            // a certificate of the authority or of an alternate chain is past its end
+	ReasonExpired            = "Expired"            // the authority's certificate is past its end
 	ReasonUnavailable        = "Unavailable"        // no server is ready
 	ReasonCertManagerMissing = "CertManagerMissing" // cert-manager's CRDs are not installed
 	ReasonNotRegistered      = "NotRegistered"      // cert-manager could not register
