@@ -241,18 +241,33 @@ func TestNothingIsSignedForWhoHasGone(t *testing.T) {
 
 func TestSerialNumbersAreRandomAndOfOneLength(t *testing.T) {
 	t.Parallel()
-	seen := map[acme.Serial]bool{}
-	var first byte
-	for range 10_000 {
-		s := newSerial()
-		if s[0] == 0 || s[0] > 0x7f || seen[s] {
-			t.Fatalf("serial %s", s)
+	for _, now := range []time.Time{testNow, {}, time.Unix(0, 0), time.UnixMilli(1<<47 - 1), time.UnixMilli(1 << 47), time.UnixMilli(1<<48 - 1)} {
+		seen, random := map[acme.Serial]bool{}, acme.Serial{}
+		for range 1_000 {
+			s := newSerial(now)
+			if s[0] == 0 || s[0] > 0x7f || seen[s] {
+				t.Fatalf("serial %s", s)
+			}
+			seen[s] = true
+			for i := range s {
+				random[i] |= s[i]
+			}
 		}
-		seen[s] = true
-		first |= s[0]
+		if ones := bytes.Repeat([]byte{0xff}, 10); !bytes.Equal(random[6:], ones) {
+			t.Errorf("of the last ten octets some bits are always zero: %x", random[6:])
+		}
 	}
-	if first != 0x7f {
-		t.Errorf("the first octet never has the bits %02x", 0x7f^first)
+}
+
+func TestSerialNumbersGrowWithTime(t *testing.T) {
+	t.Parallel()
+	last := acme.Serial{}
+	for i := range 100 {
+		s := newSerial(testNow.Add(time.Duration(i) * time.Millisecond))
+		if bytes.Compare(last[:], s[:]) >= 0 {
+			t.Fatalf("after %s came %s", last, s)
+		}
+		last = s
 	}
 }
 

@@ -135,7 +135,7 @@ func caTemplate(c RootConfig) (*x509.Certificate, crypto.Signer, error) {
 	if c.Organization != "" {
 		subject.Organization = []string{c.Organization}
 	}
-	serial := newSerial()
+	serial := newSerial(c.Clock())
 	notBefore := c.Clock().Add(-backdate).UTC().Truncate(time.Second)
 	return &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(serial[:]), Subject: subject,
