@@ -13,8 +13,8 @@ import (
 // one replica in any second, and about a megabyte.
 const rememberedOrders = 1 << 10
 
-// rememberedAuthorizations bounds the authorizations that are remembered: about a
-// megabyte.
+// rememberedAuthorizations bounds the authorizations that are remembered: a few
+// megabytes.
 const rememberedAuthorizations = 1 << 12
 
 // orderMemory is the orders that this replica made and has not seen finalized, and

@@ -37,3 +37,28 @@ func TestReplicasThatTakeTurnsAreAStore(t *testing.T) {
 		return turns{postgrestest.Open(t, postgres.Config{URL: url}), postgrestest.Open(t, postgres.Config{URL: url})}
 	})
 }
+
+func TestAReplicaAttemptsNothingThatAnotherMade(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.URL(t)
+	one, other := postgrestest.Open(t, postgres.Config{URL: url}), postgrestest.Open(t, postgres.Config{URL: url})
+	account, _, _, err := one.CreateAccount(t.Context(), acmetest.NewAccount(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, made := acmetest.NewOrder(account.ID, "a.test")
+	if err := acmetest.CreateOrder(t.Context(), one, o, made); err != nil {
+		t.Fatal(err)
+	}
+	by := acmetest.By(account.ID)
+	if by.Key, err = acme.ThumbprintOf(account.Key); err != nil {
+		t.Fatal(err)
+	}
+	a, err := other.Prove(t.Context(), by, made[0].ID, acme.DNS01, func(context.Context, *acme.Validation) bool {
+		t.Error("it was attempted")
+		return true
+	})
+	if a != nil || err != nil {
+		t.Errorf("authorization %v, error %v; want none", a, err)
+	}
+}
