@@ -84,6 +84,10 @@ bench-grow: ## This server on a database with ten million certificates, beside a
 	hack/postgres/ensure >/dev/null
 	go run ./test/load/bench grow $(BENCH)
 
+bench-replicas: ## One and three replicas of this server on one database; BENCH has flags
+	hack/postgres/ensure >/dev/null
+	go run ./test/load/bench replicas $(BENCH)
+
 ##@ Develop
 
 build: ## Compile the programs, static, into bin/

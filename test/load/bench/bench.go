@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -23,24 +22,18 @@ type options struct {
 	out              string
 }
 
-// run measures as the arguments say: all servers, this one by k6, or this one on a
-// database that has grown. Progress goes to
-// standard error.
+// run measures as the arguments say: all servers, this one by k6, on a database that has
+// grown, or in several replicas. Progress goes to standard error.
 func run(ctx context.Context, args []string) error {
 	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("run this in the root of the repository: it builds what it measures")
 	}
-	if len(args) > 0 && args[0] == "k6" {
-		return runK6(ctx, args[1:])
-	}
-	if len(args) > 0 && args[0] == "grow" {
-		return runGrow(ctx, args[1:])
+	others := map[string]func(context.Context, []string) error{"k6": runK6, "grow": runGrow, "replicas": runReplicas}
+	if len(args) > 0 && others[args[0]] != nil {
+		return others[args[0]](ctx, args[1:])
 	}
 	o := options{workers: []int{few, many}}
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.IntVar(&o.rounds, "rounds", 3, "how often each server is measured, in turn with the others; the tables have medians")
-	flags.DurationVar(&o.warmup, "warmup", 2*time.Second, "how long to make load before each measurement")
-	flags.DurationVar(&o.duration, "duration", 8*time.Second, "how long each measurement is")
+	flags := o.flags("bench")
 	flags.Func("workers", "how many issuances there are at a time, as a `list` (default 8,32)", o.parseWorkers)
 	flags.StringVar(&o.only, "only", "", "measure the servers whose name has this `text` in it")
 	flags.StringVar(&o.out, "out", "", "the `file` whose tables to replace; default: they are printed")

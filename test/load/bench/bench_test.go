@@ -176,6 +176,13 @@ func TestThisServerIsMeasuredWithItsPostgres(t *testing.T) {
 	if err := r.end(); err != nil {
 		t.Error(err)
 	}
+	replicas, f := &replication{turns: turns{options: options{workers: []int{2}, duration: time.Second}}}, &findings{samples: map[load][]*sample{}}
+	if err := replicas.compareReplicas(t.Context(), l, f, c, binary, 2); err != nil {
+		t.Fatal(err)
+	}
+	if all := f.samples[load{contestant: c, variation: "2 replicas, 2 workers"}]; len(all) != 1 || all[0].Flows() == 0 || all[0].Failed() != 0 {
+		t.Errorf("of two replicas: %+v", f.samples)
+	}
 	n, err := l.count(t.Context(), c, binary, time.Second)
 	if err != nil {
 		t.Fatal(err)

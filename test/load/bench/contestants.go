@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -73,17 +74,36 @@ var contestants = []contestant{{
 // its schema migrated before, limits and logs as they are by default.
 func startACMEServer(mode config.ValidationMode) func(context.Context, *lab, string, string) (*process, error) {
 	return func(ctx context.Context, l *lab, binary, databaseURL string) (*process, error) {
-		address, err := freeAddress(ctx)
+		replicas, err := l.startReplicas(ctx, mode, binary, databaseURL, 1)
 		if err != nil {
 			return nil, err
 		}
-		urlFile, configFile := l.path("database-url"), l.path("acmeserver.yaml")
-		if err := write(urlFile, []byte(databaseURL)); err != nil {
+		return replicas[0], nil
+	}
+}
+
+// startReplicas starts a number of servers on one database.
+func (l *lab) startReplicas(ctx context.Context, mode config.ValidationMode, binary, databaseURL string, n int) (replicas []*process, err error) {
+	urlFile := l.path("database-url")
+	if err := write(urlFile, []byte(databaseURL)); err != nil {
+		return nil, err
+	}
+	migrate := exec.CommandContext(ctx, binary, "migrate", "--database-url-file", urlFile) //nolint:gosec // what was built
+	if out, err := migrate.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("migrations: %w\n%s", err, out)
+	}
+	addresses, urls := make([]string, n), make([]string, n)
+	for i := range addresses {
+		if addresses[i], err = freeAddress(ctx); err != nil {
 			return nil, err
 		}
+		urls[i] = "https://" + addresses[i]
+	}
+	for i, address := range addresses {
+		configFile := l.path(fmt.Sprintf("acmeserver%d.yaml", i))
 		content, err := yaml.Marshal(config.Config{
 			Listen:               config.Listen{ACME: address, HTTP: "127.0.0.1:0", Ops: "127.0.0.1:0"},
-			URLs:                 []string{"https://" + address},
+			URLs:                 urls,
 			Database:             &config.Database{URLFile: urlFile},
 			CertificateAuthority: config.CertificateAuthority{CertificateFile: l.issuerFile, KeyFile: l.issuerKeyFile, RootsFile: l.rootFile},
 			Validation: config.Validation{
@@ -92,18 +112,28 @@ func startACMEServer(mode config.ValidationMode) func(context.Context, *lab, str
 			},
 			ShutdownDelay: config.Duration{Duration: time.Millisecond},
 		})
+		if err == nil {
+			err = write(configFile, content)
+		}
+		var p *process
+		if err == nil {
+			p, err = l.start(ctx, urls[i]+"/directory", exec.Command(binary, "serve", "--config", configFile)) //nolint:noctx,gosec // ends by stop
+		}
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, stopAll(replicas))
 		}
-		if err := write(configFile, content); err != nil {
-			return nil, err
-		}
-		migrate := exec.CommandContext(ctx, binary, "migrate", "--database-url-file", urlFile) //nolint:gosec // what was built
-		if out, err := migrate.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("migrations: %w\n%s", err, out)
-		}
-		return l.start(ctx, "https://"+address+"/directory", exec.Command(binary, "serve", "--config", configFile)) //nolint:noctx,gosec // ends by stop
+		replicas = append(replicas, p)
 	}
+	return replicas, nil
+}
+
+// stopAll stops servers.
+func stopAll(servers []*process) error {
+	var errs []error
+	for _, p := range servers {
+		errs = append(errs, p.stop())
+	}
+	return errors.Join(errs...)
 }
 
 // startStepCA starts step-ca with the logger that its own set-up writes.

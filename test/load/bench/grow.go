@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -17,65 +14,34 @@ import (
 	"github.com/acme-ca/acme-ca-operator/test/load/generator"
 )
 
-// growth is the flags of "bench grow".
+// growth is a bench on a database that has grown.
 type growth struct {
-	options
-	rows int
+	turns
+	rows  int
+	grown string // the URL of the database
 }
 
 // runGrow measures this server on a new database and on one that has issued many
 // certificates, in turn, and prints what that costs.
 func runGrow(ctx context.Context, args []string) error {
-	g := growth{options: options{workers: []int{few}}}
-	flags := flag.NewFlagSet("bench grow", flag.ContinueOnError)
-	flags.IntVar(&g.rows, "rows", 10_000_000, "how many certificates were issued before, each with an order and an authorization; a million takes 2 GB")
-	flags.IntVar(&g.rounds, "rounds", 3, "how often each is measured, in turn; the table has medians")
-	flags.DurationVar(&g.warmup, "warmup", 2*time.Second, "how long to make load before each measurement")
-	flags.DurationVar(&g.duration, "duration", 8*time.Second, "how long each measurement is")
+	g := &growth{}
+	flags := g.flags("bench grow")
+	flags.IntVar(&g.rows, "rows", 10_000_000, "how many certificates were issued before, each with an order and an authorization; a million takes 1.2 GB")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	l, err := newLab(ctx)
-	if err != nil {
-		return err
-	}
-	f, err := g.measure(ctx, l)
-	if err := errors.Join(err, l.close()); err != nil {
-		return err
-	}
-	return errors.Join(g.write(f), errors.Join(f.errs...))
+	g.prepare, g.compare = g.grow, g.compareDatabases
+	g.conditions = []string{newDatabase, grownDatabase}
+	g.note = fmt.Sprintf(", %d workers, with %d certificates in the grown database", few, g.rows)
+	return g.run(ctx)
 }
 
-// measure fills a database and takes turns.
-func (g *growth) measure(ctx context.Context, l *lab) (*findings, error) {
-	f := &findings{options: &g.options, samples: map[load][]*sample{}, hung: map[*contestant]int{}}
-	f.machine, f.verify = machine(ctx)
-	own := &contestants[0]
-	progress("building %s", own.program)
-	binary, err := l.build(ctx, "acmeserver", own.module, own.program)
-	if err != nil {
-		return nil, err
+// grow makes the database, which goes with the lab.
+func (g *growth) grow(ctx context.Context, l *lab) (err error) {
+	if g.grown, _, err = l.postgres.NewDatabase(); err != nil {
+		return err
 	}
-	grown, drop, err := l.postgres.NewDatabase()
-	if err != nil {
-		return nil, err
-	}
-	if err := g.fill(ctx, grown); err != nil {
-		return nil, errors.Join(err, drop())
-	}
-	for round := range g.rounds {
-		for i := range contestants {
-			c := &contestants[i]
-			if !c.own() {
-				continue
-			}
-			progress("round %d of %d: %s", round+1, g.rounds, c.name)
-			if err := g.compare(ctx, l, f, c, binary, grown); err != nil {
-				f.fails(c, err)
-			}
-		}
-	}
-	return f, errors.Join(ctx.Err(), drop())
+	return g.fill(ctx, g.grown)
 }
 
 // The two databases, as variations of the load.
@@ -84,11 +50,11 @@ const (
 	grownDatabase = "grown database"
 )
 
-// compare measures a configuration of this server once on each database.
-func (g *growth) compare(ctx context.Context, l *lab, f *findings, c *contestant, binary, grown string) error {
-	for _, variation := range []string{newDatabase, grownDatabase} {
-		r := &running{lab: l, contestant: c, databaseURL: grown}
-		if variation == newDatabase {
+// compareDatabases measures a configuration of this server once on each database.
+func (g *growth) compareDatabases(ctx context.Context, l *lab, f *findings, c *contestant, binary string) error {
+	for _, condition := range g.conditions {
+		r := &running{lab: l, contestant: c, databaseURL: g.grown}
+		if condition == newDatabase {
 			var err error
 			if r.databaseURL, r.drop, err = l.postgres.NewDatabase(); err != nil {
 				return err
@@ -101,33 +67,9 @@ func (g *growth) compare(ctx context.Context, l *lab, f *findings, c *contestant
 		if err := errors.Join(err, r.end()); err != nil {
 			return err
 		}
-		f.add(load{contestant: c, variation: variation}, s)
+		f.add(load{contestant: c, variation: condition}, s)
 	}
 	return nil
-}
-
-// write writes the table.
-func (g *growth) write(f *findings) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "Machine: %s, shared by load, server and database.\nMedians of %d rounds of %s, %d workers, with %d certificates in the grown database.%s\n\n",
-		f.machine, g.rounds, g.duration, few, g.rows, f.disturbance())
-	head(&b, "", "flows/s", "server, CPU-s per 1,000", "server + Postgres", "newOrder p99, ms", "finalize p99")
-	for i := range contestants {
-		for _, variation := range []string{newDatabase, grownDatabase} {
-			samples := f.samples[load{contestant: &contestants[i], variation: variation}]
-			if len(samples) == 0 {
-				continue
-			}
-			figure := func(format string, of func(*sample) float64) string { return number(format, median(samples, of)) }
-			row(&b, contestants[i].name+", "+variation, figure("%.0f", (*sample).Rate),
-				figure("%.2f", func(s *sample) float64 { return s.perThousand(s.server) }),
-				figure("%.2f", func(s *sample) float64 { return s.perThousand(s.server + s.postgres) }),
-				figure("%.1f", func(s *sample) float64 { return milliseconds(s.Latencies[generator.NewOrder].Percentile(99)) }),
-				figure("%.1f", func(s *sample) float64 { return milliseconds(s.Latencies[generator.Finalize].Percentile(99)) }))
-		}
-	}
-	_, err := b.WriteTo(os.Stdout)
-	return err
 }
 
 // fill migrates a database and puts into it what the issuance of many certificates
@@ -201,20 +143,21 @@ var tables = []struct{ name, insert string }{
 		FROM generate_series(0, {rows} - 1) n`},
 	{"certificates", `
 		INSERT INTO certificates (id, account_id, serial, issuer_id, der, not_before, not_after, issued_at, name_set)
-		SELECT {order}, {account}, set_byte(decode(md5(n::text), 'hex'), 0, 1 + n % 127), substr(sha256(''), 1, 16),
+		SELECT {order}, {account}, decode({time} || left(md5(n::text), 20), 'hex'), substr(sha256(''), 1, 16),
 			decode(repeat(md5(n::text), 38), 'hex'), now() - interval '1 month' * (1 - n / {rows}.0),
 			now() + interval '2 months' + interval '1 month' * (n / {rows}.0), now(), substr(sha256(n::text::bytea), 1, 16)
 		FROM generate_series(0, {rows} - 1) n`},
 }
 
 // issued completes an INSERT. The IDs of the row n are those of version 7 of the last
-// month, in their order; a digit tells orders from authorizations.
+// month, in their order, and serial numbers begin with the same time; a digit tells orders
+// from authorizations.
 func (g *growth) issued(insert string) string {
 	rows := strconv.Itoa(g.rows)
-	id := `(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 2592000000 + n * 2592000000::bigint / ` + rows +
-		`), 12, '0') || '7000' || '%s000' || lpad(to_hex(n), 12, '0'))::uuid`
+	milliseconds := `lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 2592000000 + n * 2592000000::bigint / ` + rows + `), 12, '0')`
+	id := `(` + milliseconds + ` || '7000' || '%s000' || lpad(to_hex(n), 12, '0'))::uuid`
 	return strings.NewReplacer(
-		"{rows}", rows,
+		"{rows}", rows, "{time}", milliseconds,
 		"{order}", fmt.Sprintf(id, "8"), "{authorization}", fmt.Sprintf(id, "9"),
 		"{account}", `('00000000-0000-7000-8000-' || lpad(to_hex(n % 1000), 12, '0'))::uuid`,
 	).Replace(insert)

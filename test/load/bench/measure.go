@@ -18,7 +18,8 @@ type sample struct {
 	// neither theirs nor the load's, as a share of all processors.
 	server, postgres time.Duration
 	others           float64
-	// peak is the most memory that the server has had so far, in bytes.
+	// peak is the most memory that the server has had so far, in bytes; of several
+	// replicas, the first.
 	peak int64
 }
 
@@ -41,6 +42,7 @@ func (s *sample) perThousand(d time.Duration) float64 {
 // running is a contestant that serves, on a database of its own.
 type running struct {
 	*process
+	others      []*process // other replicas of it
 	lab         *lab
 	contestant  *contestant
 	databaseURL string // empty where it has none
@@ -70,7 +72,7 @@ func (r *running) serve(ctx context.Context, binary, databaseURL string) (err er
 
 // end stops the server and drops its database.
 func (r *running) end() error {
-	err := r.stop()
+	err := errors.Join(r.stop(), stopAll(r.others))
 	if r.drop != nil {
 		err = errors.Join(err, r.drop())
 	}
@@ -106,6 +108,9 @@ func (r *running) measure(ctx context.Context, c generator.Config, warmup, durat
 // generator returns a generator of load for the server.
 func (r *running) generator(ctx context.Context, c generator.Config) (*generator.Generator, error) {
 	c.DirectoryURL, c.Roots = r.directoryURL, r.lab.roots()
+	for _, p := range r.others {
+		c.Replicas = append(c.Replicas, p.directoryURL)
+	}
 	c.Mode, c.Responders = r.contestant.mode, r.lab.responders
 	if c.Orders == nil {
 		c.Orders = r.lab.orders
@@ -125,8 +130,15 @@ func (r *running) cpu() (t cpuTimes, err error) {
 	if t.busy, err = gauge.Busy(); err != nil {
 		return t, err
 	}
-	if t.server, err = gauge.CPU(r.cmd.Process.Pid); err != nil || r.databaseURL == "" {
-		return t, err
+	for _, p := range append([]*process{r.process}, r.others...) {
+		took, err := gauge.CPU(p.cmd.Process.Pid)
+		if err != nil {
+			return t, err
+		}
+		t.server += took
+	}
+	if r.databaseURL == "" {
+		return t, nil
 	}
 	t.postgres, err = gauge.CPU(r.lab.postmaster)
 	return t, err

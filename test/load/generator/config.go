@@ -30,6 +30,9 @@ const (
 type Config struct {
 	// DirectoryURL is the server's.
 	DirectoryURL string
+	// Replicas are the directories of other replicas of the server, which take each
+	// other's URLs: the workers are dealt out to it and them.
+	Replicas []string
 	// Roots are what the server's own certificate is verified with.
 	Roots *x509.CertPool
 	// Mode says how control is proved; default [Trusted].

@@ -38,11 +38,15 @@ func New(ctx context.Context, c Config) (*Generator, error) {
 	}
 	conn := newConnection(c.Roots)
 	defer conn.close()
-	first, err := acmetest.Dial(ctx, &http.Client{Transport: conn}, c.DirectoryURL, nil)
-	if err != nil {
-		return nil, err
+	var directories []*acmetest.Directory
+	for _, url := range append([]string{c.DirectoryURL}, c.Replicas...) {
+		dialed, err := acmetest.Dial(ctx, &http.Client{Transport: conn}, url, nil)
+		if err != nil {
+			return nil, err
+		}
+		directories = append(directories, &dialed.Directory)
 	}
-	accounts, err := makeAccounts(ctx, &c, &first.Directory)
+	accounts, err := makeAccounts(ctx, &c, directories[0])
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
@@ -53,7 +57,7 @@ func New(ctx context.Context, c Config) (*Generator, error) {
 	}
 	g := &Generator{config: c}
 	for i := range c.Workers {
-		g.workers = append(g.workers, g.newWorker(i, accounts, &first.Directory))
+		g.workers = append(g.workers, g.newWorker(i, accounts, directories[i%len(directories)]))
 	}
 	return g, nil
 }
