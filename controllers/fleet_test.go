@@ -18,7 +18,7 @@ import (
 )
 
 // fleetSize is how many AcmeServers the fleet has. docs/performance.md has the
-// figures of a thousand: go test ./controllers -run Fleet -v -servers 1000.
+// figures of a thousand: go test ./controllers -run Fleet -v -servers 1000 -timeout 30m.
 var fleetSize = flag.Int("servers", 20, "how many AcmeServers the test of a fleet has")
 
 // requests counts what a client sends, by whether it changes anything.

@@ -99,6 +99,8 @@ func startCluster() (*cluster, func(), error) {
 		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
+	// By default there are addresses for 254 Services.
+	environment.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16")
 	address, err := environment.Start()
 	if err != nil {
 		return nil, nil, fmt.Errorf("kube-apiserver and etcd of KUBEBUILDER_ASSETS=%s: %w", os.Getenv("KUBEBUILDER_ASSETS"), err)
