@@ -128,7 +128,11 @@ func progress(d *appsv1.Deployment) string {
 
 // issuerReadiness tells of cert-manager's issuer.
 func issuerReadiness(s *scope) outcome {
-	if s.issuer == nil {
+	switch {
+	case s.issuer != nil:
+	case s.failed([]string{v1alpha1.ConditionCertificateAuthorityReady}) != "":
+		return waiting("the certificate authority")
+	default:
 		return waiting("a server that answers")
 	}
 	name := s.issuer.Name

@@ -52,6 +52,23 @@ func ready(t *testing.T) *scope {
 	return s
 }
 
+func TestAClusterIssuerThatIsNotLookedAtSaysWhatItWaitsFor(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*scope){
+		"waits for a server that answers": func(*scope) {},
+		"waits for the certificate authority": func(s *scope) {
+			s.outcomes[v1alpha1.ConditionCertificateAuthorityReady] = outcomeOf(blockedf(v1alpha1.ReasonSecretMissing, "make it"))
+		},
+	} {
+		s := ready(t)
+		s.issuer = nil
+		change(s)
+		if got := issuerReadiness(s).message; got != want {
+			t.Errorf("the condition says %q, want %q", got, want)
+		}
+	}
+}
+
 func TestReadyTellsOfTheFirstConditionThatIsNot(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
