@@ -63,6 +63,27 @@ func (a *Authorization) Proved() *Challenge {
 	return nil
 }
 
+// Validation returns the first attempt to prove one of the challenges to the holder of
+// a key, without a lease.
+func (a *Authorization) Validation(t ChallengeType, key Thumbprint) *Validation {
+	return &Validation{
+		AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: key, Identifier: a.Identifier, Wildcard: a.Wildcard,
+		Type: t, Token: a.Token, Attempt: 1,
+	}
+}
+
+// FirstValidation returns the attempt to prove a challenge that may be made before
+// anything is stored of it; nil where none may. The authorization must be a proof's
+// account's and wait for a response, and the proof must have its key and need no former
+// ones.
+func (a *Authorization) FirstValidation(by *Proof, t ChallengeType) *Validation {
+	if a.AccountID != by.Account || by.Key == (Thumbprint{}) || a.Status != AuthorizationPending ||
+		a.Challenge(t) == nil || t == DNSPersist01 || !time.Now().Before(a.ExpiresAt) {
+		return nil
+	}
+	return a.Validation(t, by.Key)
+}
+
 // Challenge returns the challenge of the type t, or nil.
 func (a *Authorization) Challenge(t ChallengeType) *Challenge {
 	for i := range a.Challenges {

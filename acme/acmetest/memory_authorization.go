@@ -185,13 +185,12 @@ func (m *Memory) StartValidation(ctx context.Context, by *acme.Proof, authorizat
 func (m *Memory) lease(a *memoryAuthorization, mark acme.ID, lease time.Duration) *acme.Validation {
 	a.lease, a.dueAt = mark, time.Now().Add(lease)
 	a.attempts++
-	v := &acme.Validation{
-		AuthorizationID: a.ID, AccountID: a.AccountID, Identifier: a.Identifier, Wildcard: a.Wildcard,
-		Type: a.attempted, Token: a.Token, Attempt: a.attempts, Lease: mark, FormerKeys: slices.Clone(m.formerKeys[a.AccountID]),
-	}
+	var key acme.Thumbprint
 	if holder := m.accounts[a.AccountID]; holder != nil {
-		v.Thumbprint, _ = acme.ThumbprintOf(holder.Key) // CreateAccount did it before
+		key, _ = acme.ThumbprintOf(holder.Key) // CreateAccount did it before
 	}
+	v := a.Validation(a.attempted, key)
+	v.Attempt, v.Lease, v.FormerKeys = a.attempts, mark, slices.Clone(m.formerKeys[a.AccountID])
 	return v
 }
 

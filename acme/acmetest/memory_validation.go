@@ -110,15 +110,12 @@ func (m *Memory) takePending(by *acme.Proof, authorization acme.ID, t acme.Chall
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	a, err := m.authorizationOf(by.Account, authorization)
-	if err != nil || a.OrderID.IsZero() || a.Status != acme.AuthorizationPending || a.tried || a.attempted != "" || a.Challenge(t) == nil ||
-		by.Key == (acme.Thumbprint{}) || t == acme.DNSPersist01 {
+	if err != nil || a.OrderID.IsZero() || a.tried || a.attempted != "" {
 		return nil
 	}
-	a.tried = true
-	return &acme.Validation{
-		AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: by.Key, Identifier: a.Identifier, Wildcard: a.Wildcard,
-		Type: t, Token: a.Token, Attempt: 1,
-	}
+	v := a.FirstValidation(by, t)
+	a.tried = v != nil
+	return v
 }
 
 // shorten has an authorization end with its proof, and the order with it.

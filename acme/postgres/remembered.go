@@ -74,18 +74,17 @@ func (m *orderMemory) addPending(o *acme.Order, authorizations []*acme.Authoriza
 
 // takePending returns an authorization of an account that nobody has responded to, as
 // far as this replica knows, and the validation of one of its challenges: to one
-// caller, once. Others get none, and so do those whose proof has no key, or who need
-// former keys.
+// caller, once.
 func (m *orderMemory) takePending(by *acme.Proof, authorization acme.ID, t acme.ChallengeType) (*rememberedAuthorization, *acme.Validation) {
 	a, ok := m.authorizations.Get(authorization)
-	if !ok || a.AccountID != by.Account || by.Key == (acme.Thumbprint{}) || a.Challenge(t) == nil || t == acme.DNSPersist01 ||
-		!time.Now().Before(a.ExpiresAt) || !m.authorizations.Remove(authorization) {
+	if !ok {
 		return nil, nil
 	}
-	return a, &acme.Validation{
-		AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: by.Key, Identifier: a.Identifier, Wildcard: a.Wildcard,
-		Type: t, Token: a.Token, Attempt: 1,
+	v := a.FirstValidation(by, t)
+	if v == nil || !m.authorizations.Remove(authorization) {
+		return nil, nil
 	}
+	return a, v
 }
 
 // readied notes that an order has become ready.

@@ -46,10 +46,9 @@ func (s *Store) StartValidation(ctx context.Context, by *acme.Proof, authorizati
 		a, err = s.startedBefore(ctx, account, authorization, t)
 		return a, nil, err
 	}
-	return a, &acme.Validation{
-		AuthorizationID: a.ID, AccountID: a.AccountID, Thumbprint: acme.Thumbprint(thumbprint), FormerKeys: thumbprintsOf(former),
-		Identifier: a.Identifier, Wildcard: a.Wildcard, Type: t, Token: a.Token, Attempt: 1, Lease: mark,
-	}, nil
+	v := a.Validation(t, acme.Thumbprint(thumbprint))
+	v.FormerKeys, v.Lease = thumbprintsOf(former), mark
+	return a, v, nil
 }
 
 // startedBefore returns an authorization whose challenge was not started because it
