@@ -2,9 +2,7 @@ package controllers
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/acme-ca/acme-ca-operator/acme/issuance"
@@ -63,7 +61,7 @@ func checkAlternates(s *scope, chains []byte) (end time.Time, err error) {
 	if _, err := issuance.AlternateChains(s.authority.certificate(), certificates, s.now); err != nil {
 		return end, err
 	}
-	return slices.MinFunc(certificates, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter, nil
+	return issuance.EndOf(certificates), nil
 }
 
 // howToCorrectAlternates says what chains the servers would take. The issuing

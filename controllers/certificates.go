@@ -40,12 +40,7 @@ func (a *authority) fingerprint() string {
 
 // notAfter is when the first certificate of the chain, or its only root, expires.
 func (a *authority) notAfter() time.Time {
-	end := a.chain[0].NotAfter
-	for _, c := range a.chain[1:] {
-		if c.NotAfter.Before(end) {
-			end = c.NotAfter
-		}
-	}
+	end := issuance.EndOf(a.chain)
 	if len(a.roots) == 1 && a.roots[0].NotAfter.Before(end) {
 		end = a.roots[0].NotAfter
 	}

@@ -35,7 +35,7 @@ func AlternateChains(issuer *x509.Certificate, certificates []*x509.Certificate,
 		if err := checkOrder(chain); err != nil {
 			return nil, fmt.Errorf("alternate chain %d: %w", n, err)
 		}
-		if now.After(endOf(chain)) {
+		if now.After(EndOf(chain)) {
 			continue
 		}
 		if err := checkTimes(chain, now); err != nil { // it has not begun

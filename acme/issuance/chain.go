@@ -95,15 +95,15 @@ func (a *Authority) verify(leaf *x509.Certificate, now time.Time, usage x509.Ext
 		CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	for _, path := range paths {
-		if end := endOf(path[1:]); end.After(a.end) {
+		if end := EndOf(path[1:]); end.After(a.end) {
 			a.end = end
 		}
 	}
 	return err
 }
 
-// endOf returns when the first of the certificates ends.
-func endOf(path []*x509.Certificate) time.Time {
+// EndOf returns when the first of the certificates, of which there must be some, ends.
+func EndOf(path []*x509.Certificate) time.Time {
 	return slices.MinFunc(path, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
 }
 
