@@ -131,8 +131,6 @@ func (w *Worker) Prove(_ context.Context, v *acme.Validation) bool {
 	}
 	defer w.release(1)
 	defer w.slots.drop(v.AccountID)
-	w.metrics.inFlight.Inc()
-	defer w.metrics.inFlight.Dec()
 	start := time.Now()
 	if f := w.attempt(method, v, patience); f != nil {
 		return false
@@ -263,9 +261,7 @@ func (w *Worker) run(v *acme.Validation) {
 		return
 	}
 	start := time.Now()
-	w.metrics.inFlight.Inc()
 	f := w.attempt(method, v, w.timeout)
-	w.metrics.inFlight.Dec()
 	w.settle(v, f, time.Since(start))
 }
 
@@ -285,6 +281,8 @@ func (w *Worker) CheckCAA(ctx context.Context, account acme.ID, identifier acme.
 // attempt asks the method, and then the CAA records, within a time. A panic in it is a
 // failure like others, so that a validation which always panics comes to an end.
 func (w *Worker) attempt(m method, v *acme.Validation, within time.Duration) (f *failure) {
+	w.metrics.inFlight.Inc()
+	defer w.metrics.inFlight.Dec()
 	defer func() {
 		if p := recover(); p != nil {
 			w.log.Error("panic in a validation", "type", v.Type, "identifier", v.Identifier, "panic", p, "stack", string(debug.Stack()))
