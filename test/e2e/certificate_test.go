@@ -80,10 +80,8 @@ func (n *namespace) awaitCertificate(t *testing.T, certificate *certmanagerv1.Ce
 	})
 }
 
-// verify checks all that a client relies on: the chain leads to what the
-// ClusterIssuer trusts through the authority of the status, the names are those
-// asked for, and the key is the certificate's.
-func (n *namespace) verify(t *testing.T, server *v1alpha1.AcmeServer, certificate *certmanagerv1.Certificate) *x509.Certificate {
+// keyPair reads the chain and the key of a Certificate.
+func (n *namespace) keyPair(t *testing.T, certificate *certmanagerv1.Certificate) tls.Certificate {
 	t.Helper()
 	var secret corev1.Secret
 	if err := n.client.Get(t.Context(), client.ObjectKey{Namespace: n.name, Name: certificate.Spec.SecretName}, &secret); err != nil {
@@ -93,6 +91,15 @@ func (n *namespace) verify(t *testing.T, server *v1alpha1.AcmeServer, certificat
 	if err != nil {
 		t.Fatalf("the certificate and the key of %s: %v", certificate.Name, err)
 	}
+	return pair
+}
+
+// verify checks all that a client relies on: the chain leads to what the
+// ClusterIssuer trusts through the authority of the status, the names are those
+// asked for, and the key is the certificate's.
+func (n *namespace) verify(t *testing.T, server *v1alpha1.AcmeServer, certificate *certmanagerv1.Certificate) *x509.Certificate {
+	t.Helper()
+	pair := n.keyPair(t, certificate)
 	if len(pair.Certificate) != 2 {
 		t.Fatalf("the chain of %s has %d certificates; want its own and the intermediate's", certificate.Name, len(pair.Certificate))
 	}

@@ -3,15 +3,12 @@
 package e2e
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"testing"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 )
@@ -64,14 +61,7 @@ func (n *namespace) prefer(t *testing.T, server *v1alpha1.AcmeServer, name, chai
 // Secret alone.
 func (n *namespace) mustLeadTo(t *testing.T, certificate *certmanagerv1.Certificate, root *authority) {
 	t.Helper()
-	var secret corev1.Secret
-	if err := n.client.Get(t.Context(), client.ObjectKey{Namespace: n.name, Name: certificate.Spec.SecretName}, &secret); err != nil {
-		t.Fatal(err)
-	}
-	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		t.Fatalf("the certificate and the key of %s: %v", certificate.Name, err)
-	}
+	pair := n.keyPair(t, certificate)
 	roots, between := x509.NewCertPool(), x509.NewCertPool()
 	roots.AddCert(root.certificate)
 	for _, der := range pair.Certificate[1:] {

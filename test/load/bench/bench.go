@@ -40,15 +40,20 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	return inLab(ctx, o.bench, o.write)
+}
+
+// inLab measures in a lab, and writes what was found once that is closed.
+func inLab(ctx context.Context, measure func(context.Context, *lab) (*findings, error), write func(*findings) error) error {
 	l, err := newLab(ctx)
 	if err != nil {
 		return err
 	}
-	found, err := o.bench(ctx, l)
+	f, err := measure(ctx, l)
 	if err := errors.Join(err, l.close()); err != nil {
 		return err
 	}
-	return errors.Join(o.write(found), errors.Join(found.errs...))
+	return errors.Join(write(f), errors.Join(f.errs...))
 }
 
 // parseWorkers reads a list of numbers.

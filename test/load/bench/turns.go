@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -37,15 +36,7 @@ type turns struct {
 
 // run measures, and prints a table.
 func (t *turns) run(ctx context.Context) error {
-	l, err := newLab(ctx)
-	if err != nil {
-		return err
-	}
-	f, err := t.measure(ctx, l)
-	if err := errors.Join(err, l.close()); err != nil {
-		return err
-	}
-	return errors.Join(t.write(f), errors.Join(f.errs...))
+	return inLab(ctx, t.measure, t.write)
 }
 
 // measure takes turns, so that what changes in the machine meanwhile is the same for all.
