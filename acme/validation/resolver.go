@@ -98,14 +98,14 @@ func (r *resolver) addresses(ctx context.Context, name string) ([]netip.Addr, *f
 		addrs []netip.Addr
 		err   error
 	}
-	v6, v4 := make(chan answer, 1), make(chan answer, 1)
-	ask := func(qtype uint16, result chan<- answer) {
+	ask := func(qtype uint16) answer {
 		records, err := r.lookup(ctx, name, qtype)
-		result <- answer{addressesOf(records), err}
+		return answer{addressesOf(records), err}
 	}
-	go ask(dns.TypeAAAA, v6)
-	go ask(dns.TypeA, v4)
-	six, four := <-v6, <-v4
+	v6 := make(chan answer, 1)
+	go func() { v6 <- ask(dns.TypeAAAA) }()
+	four := ask(dns.TypeA)
+	six := <-v6
 
 	if addrs := slices.Concat(six.addrs, four.addrs); len(addrs) > 0 {
 		return addrs, nil
