@@ -37,11 +37,11 @@ test: ## Run every test and say how long each part took
 	FAULTS= hack/test unit store controllers conformance faults e2e
 
 test-unit: ## Tests that need nothing but Go
-	go test -race $$(go list ./... | grep -vE '/(acme/postgres|controllers|test/load|test/faults)(/|$$)')
+	go test -race $$(go list ./... | grep -vE '/(acme/postgres|cmd/acmeserver|controllers|test/load|test/faults)(/|$$)')
 
-test-store: ## The store and the load generator, on a real Postgres
+test-store: ## The store, acmeserver and the load generator, on a real Postgres
 	hack/postgres/ensure >/dev/null
-	go test -race ./acme/postgres/... ./test/load/...
+	go test -race ./acme/postgres/... ./cmd/acmeserver ./test/load/...
 
 test-controllers: ## The controllers, on a real kube-apiserver and etcd
 	hack/postgres/ensure >/dev/null

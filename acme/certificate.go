@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,6 +16,16 @@ type Serial [16]byte
 
 // String returns the serial in lower-case hexadecimal.
 func (s Serial) String() string { return hex.EncodeToString(s[:]) }
+
+// ParseSerial reads a serial number in hexadecimal, as [Serial.String] and openssl
+// write it: in lower or upper case, with or without colons.
+func ParseSerial(text string) (Serial, error) {
+	octets, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+	if err != nil || len(octets) != len(Serial{}) {
+		return Serial{}, fmt.Errorf("serial number %q: want %d hexadecimal digits", Excerpt(text), 2*len(Serial{}))
+	}
+	return Serial(octets), nil
+}
 
 // IssuerID names an issuer: the first half of the SHA-256 of its subject and its
 // public key. It stands in URLs of every certificate, hence no more than is needed
@@ -44,6 +56,18 @@ type Certificate struct {
 	// RevocationReason is a CRLReason of RFC 5280 §5.3.1.
 	RevocationReason int
 	IssuedAt         time.Time
+}
+
+// RevocationReasons are the CRLReasons (RFC 5280 §5.3.1) by which a certificate may be
+// revoked, with their names: those that speak of the authority, or of a hold that can be
+// lifted, are not among them.
+var RevocationReasons = map[int]string{
+	0: "unspecified",
+	1: "keyCompromise",
+	3: "affiliationChanged",
+	4: "superseded",
+	5: "cessationOfOperation",
+	9: "privilegeWithdrawn",
 }
 
 // Revocation is an entry of a CRL (RFC 5280 §5.3).

@@ -10,6 +10,9 @@
 // Go and one that is read from a file follow the same rule.
 package config
 
+// Path is where a server that the operator runs has its file.
+const Path = "/etc/acmeserver/config/config.yaml"
+
 // Config is the whole file, in YAML. Fields that are not of it are refused.
 type Config struct {
 	// Listen has the addresses to listen on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -81,6 +82,12 @@ func (s *Store) AccountByKey(ctx context.Context, key acme.Thumbprint) (*acme.Ac
 	return a, nil
 }
 
+// Accounts lists all accounts, in the order in which they were made. One round trip for
+// a thousand.
+func (s *Store) Accounts(ctx context.Context) iter.Seq2[*acme.Account, error] {
+	return list(ctx, s, "list accounts", selectAccount, scanAccount, func(a *acme.Account) acme.ID { return a.ID })
+}
+
 // UpdateContact replaces the contacts of a valid account. One round trip; the
 // commit waits for the disk.
 func (s *Store) UpdateContact(ctx context.Context, account acme.ID, contact []string) (*acme.Account, error) {
@@ -94,26 +101,37 @@ func (s *Store) UpdateContact(ctx context.Context, account acme.ID, contact []st
 	return s.changeAccount(ctx, "update contact", b, account, &updated)
 }
 
-// DeactivateAccount ends a valid account and makes its unfinished orders invalid
-// (RFC 8555 §7.3.6). One round trip; the commit waits for the disk.
+// DeactivateAccount ends a valid account, as its owner asks, and makes its unfinished
+// orders invalid (RFC 8555 §7.3.6). One round trip; the commit waits for the disk.
 //
 // An order that is being created at the same time may be missed: FinalizeOrder
 // asks for the account's state again.
 func (s *Store) DeactivateAccount(ctx context.Context, account acme.ID) (*acme.Account, error) {
+	return s.endAccount(ctx, account, acme.AccountDeactivated, "the account was deactivated")
+}
+
+// RevokeAccount ends a valid account, as DeactivateAccount does, because the authority
+// decided so (RFC 8555 §7.1.2). Its certificates stay as they are.
+func (s *Store) RevokeAccount(ctx context.Context, account acme.ID) (*acme.Account, error) {
+	return s.endAccount(ctx, account, acme.AccountRevoked, "the account was revoked")
+}
+
+// endAccount takes a valid account to its last state, and its unfinished orders with it.
+func (s *Store) endAccount(ctx context.Context, account acme.ID, status acme.AccountStatus, detail string) (*acme.Account, error) {
 	b := &pgx.Batch{}
 	var updated bool
-	b.Queue(`UPDATE accounts SET status = 'deactivated' WHERE id = $1 AND status = 'valid'`, uuidOf(account)).
+	b.Queue(`UPDATE accounts SET status = $2 WHERE id = $1 AND status = 'valid'`, uuidOf(account), string(status)).
 		Exec(changed(&updated))
 	b.Queue(`
 		WITH unfinished AS MATERIALIZED (
 			SELECT id FROM orders
 			WHERE `+unfinishedOf+` = $1
-				AND EXISTS (SELECT FROM accounts WHERE id = $1 AND status = 'deactivated')
+				AND EXISTS (SELECT FROM accounts WHERE id = $1 AND status = $3)
 			ORDER BY id FOR UPDATE)
 		UPDATE orders SET status = 'invalid', error = $2
 		FROM unfinished WHERE orders.id = unfinished.id`,
-		uuidOf(account), acme.Problemf(acme.Unauthorized, "the account was deactivated"))
-	return s.changeAccount(ctx, "deactivate account", b, account, &updated)
+		uuidOf(account), acme.Problemf(acme.Unauthorized, "%s", detail), string(status))
+	return s.changeAccount(ctx, "end account", b, account, &updated)
 }
 
 // changeAccount sends the change of a valid account with a look at it.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,11 +14,6 @@ import (
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
-
-// revocationReasons are the CRLReasons (RFC 5280 §5.3.1) that a client may give:
-// those that speak of the authority, or of a hold that can be lifted, are not its
-// to say.
-var revocationReasons = []int{0, 1, 3, 4, 5, 9}
 
 // revokeCert revokes a certificate (RFC 8555 §7.6) at the request of the account
 // that it was issued to, of one that has proved control of all its names, or of
@@ -70,8 +66,9 @@ func (s *Server) revocationOf(r *request) (*acme.Certificate, *x509.Certificate,
 	if err != nil {
 		return nil, nil, 0, acme.Problemf(acme.Malformed, "certificate: %s", acme.Excerpt(err.Error()))
 	}
-	if !slices.Contains(revocationReasons, payload.Reason) {
-		return nil, nil, 0, acme.Problemf(acme.BadRevocationReason, "reason %d; a client may give one of %v", payload.Reason, revocationReasons)
+	if _, ok := acme.RevocationReasons[payload.Reason]; !ok {
+		return nil, nil, 0, acme.Problemf(acme.BadRevocationReason, "reason %d; a client may give one of %v",
+			payload.Reason, slices.Sorted(maps.Keys(acme.RevocationReasons)))
 	}
 	unknown := notFound("this server has issued no such certificate")
 	if parsed.SerialNumber.BitLen() > 8*len(acme.Serial{}) {

@@ -1,6 +1,6 @@
 // Command acmeserver is the ACME server: what the operator's Deployment runs
 // (serve), a whole authority in one process (dev), and the care of a database
-// (migrate).
+// (migrate, accounts, certificates).
 package main
 
 import (

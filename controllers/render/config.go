@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
 
 	"github.com/acme-ca/acme-ca-operator/acme/config"
@@ -12,14 +13,15 @@ import (
 
 // Where the servers' container has its files.
 const (
-	configDirectory     = "/etc/acmeserver/config"
 	authorityDirectory  = "/etc/acmeserver/ca"
 	databaseDirectory   = "/etc/acmeserver/database"
 	alternatesDirectory = "/etc/acmeserver/alternate-chains"
 	// externalAccountsDirectory has a file for each external account.
 	externalAccountsDirectory = "/etc/acmeserver/external-accounts"
-	configKey                 = "config.yaml"
 )
+
+// The directory of the servers' configuration file, and its name there.
+var configDirectory, configKey = path.Dir(config.Path), path.Base(config.Path)
 
 // rateLimitsPage is where clients that meet a limit are sent to (RFC 8555 §6.6).
 const rateLimitsPage = "https://github.com/acme-ca/acme-ca-operator/blob/main/docs/ratelimits.md"

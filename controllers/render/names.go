@@ -13,6 +13,9 @@ const DirectoryPath = "/directory"
 // PodDisruptionBudget and NetworkPolicy of the servers.
 func ServerName(s *v1alpha1.AcmeServer) string { return s.Name }
 
+// ServerContainer is the container of the servers' pods that /acmeserver runs in.
+const ServerContainer = "acmeserver"
+
 // DatabaseName is the name of the embedded database's Secret with the
 // connection, of its ConfigMap, StatefulSet, Service and NetworkPolicy.
 func DatabaseName(s *v1alpha1.AcmeServer) string { return s.Name + "-database" }

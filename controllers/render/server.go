@@ -9,6 +9,7 @@ import (
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
+	"github.com/acme-ca/acme-ca-operator/acme/config"
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 )
 
@@ -190,9 +191,9 @@ func serverContainer(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.ContainerApp
 		mounts = append(mounts, mount("external-accounts", externalAccountsDirectory))
 	}
 	return corev1ac.Container().
-		WithName("acmeserver").WithImage(image).WithImagePullPolicy(corev1.PullIfNotPresent).
+		WithName(ServerContainer).WithImage(image).WithImagePullPolicy(corev1.PullIfNotPresent).
 		WithCommand("/acmeserver").
-		WithArgs("serve", "--config", configDirectory+"/"+configKey).
+		WithArgs("serve", "--config", config.Path).
 		WithPorts(port(portACME, portACMENumber), port(portHTTP, portHTTPNumber), port(portOps, portOpsNumber)).
 		WithResources(converted).
 		WithSecurityContext(containerSecurity()).
