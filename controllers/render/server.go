@@ -190,7 +190,7 @@ func serverContainer(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.ContainerApp
 	if externalAccounts(s) != nil {
 		mounts = append(mounts, mount("external-accounts", externalAccountsDirectory))
 	}
-	return corev1ac.Container().
+	container := corev1ac.Container().
 		WithName(ServerContainer).WithImage(image).WithImagePullPolicy(corev1.PullIfNotPresent).
 		WithCommand("/acmeserver").
 		WithArgs("serve", "--config", config.Path).
@@ -199,5 +199,11 @@ func serverContainer(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.ContainerApp
 		WithSecurityContext(containerSecurity()).
 		WithReadinessProbe(get("/readyz").WithPeriodSeconds(2).WithTimeoutSeconds(2)).
 		WithLivenessProbe(get("/healthz").WithPeriodSeconds(10).WithTimeoutSeconds(5).WithInitialDelaySeconds(10)).
-		WithVolumeMounts(mounts...), nil
+		WithVolumeMounts(mounts...)
+	// The server lets its heap grow, but not beyond what it may have.
+	if _, limited := resources.Limits[corev1.ResourceMemory]; limited {
+		container.WithEnv(corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValueFrom(corev1ac.EnvVarSource().
+			WithResourceFieldRef(corev1ac.ResourceFieldSelector().WithResource("limits.memory"))))
+	}
+	return container, nil
 }
