@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
@@ -24,7 +25,7 @@ import (
 // +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=cert-manager.io,resources=clusterissuers,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=cert-manager.io,resources=clusterissuers;certificates,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,resourceNames=clusterissuers.cert-manager.io,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -54,6 +55,8 @@ type Config struct {
 	Client client.Client
 	// Live reads from the API server.
 	Live client.Reader
+	// Namespaces are those that the manager works in; nil for all.
+	Namespaces map[string]cache.Config
 	// Platform is what the operator was started with.
 	Platform render.Platform
 	// Pending is called with a deadline, and Migrate beside the reconciles.
@@ -68,7 +71,7 @@ type Config struct {
 // AcmeServerReconciler reconciles AcmeServers.
 type AcmeServerReconciler struct {
 	Config
-	issuers    issuerWatch
+	watch      certManagerWatch
 	migrations *migrations
 }
 

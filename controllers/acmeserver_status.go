@@ -181,7 +181,10 @@ func authorityStatus(s *scope) *v1alpha1.CertificateAuthorityStatus {
 		Fingerprint: s.authority.fingerprint(),
 		NotAfter:    metav1.NewTime(s.authority.notAfter()),
 	}
-	if s.renewable() {
+	switch {
+	case s.certificate != nil:
+		status.RenewAt = s.certificate.Status.RenewalTime
+	case s.renewable():
 		at := metav1.NewTime(renewAt(s.authority.certificate()))
 		status.RenewAt = &at
 	}

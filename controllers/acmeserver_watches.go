@@ -58,7 +58,6 @@ func ownedKinds() []client.Object {
 // what bears our label, of Secrets only the names, of CustomResourceDefinitions
 // only whether cert-manager's is there. It does not grow with the cluster.
 func CacheOptions() cache.Options {
-	ours := labels.SelectorFromSet(labels.Set{render.LabelManagedBy: render.Operator})
 	options := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
@@ -70,15 +69,20 @@ func CacheOptions() cache.Options {
 		},
 	}
 	for _, kind := range ownedKinds() {
-		options.ByObject[kind] = cache.ByObject{Label: ours}
+		options.ByObject[kind] = cache.ByObject{Label: oursOnly()}
 	}
 	return options
 }
 
-// ClientOptions returns how the manager's client reads: Secrets live, the rest
-// from the cache.
+// oursOnly selects what bears our label.
+func oursOnly() labels.Selector {
+	return labels.SelectorFromSet(labels.Set{render.LabelManagedBy: render.Operator})
+}
+
+// ClientOptions returns how the manager's client reads: Secrets and Certificates live,
+// the rest from the cache.
 func ClientOptions() client.Options {
-	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
+	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &certmanagerv1.Certificate{}}}}
 }
 
 // onlyName leaves of an object what tells that it has changed.
@@ -139,8 +143,7 @@ func (r *AcmeServerReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Ma
 	if err != nil {
 		return fmt.Errorf("controller of AcmeServers: %w", err)
 	}
-	r.issuers.controller, r.issuers.cache = c, mgr.GetCache()
-	return nil
+	return r.watch.setup(c, mgr, r.Namespaces)
 }
 
 // serversOfSecret maps a Secret to the AcmeServers that are made of it.

@@ -147,7 +147,7 @@ func (c *cluster) says(t *testing.T, server *v1alpha1.AcmeServer, status metav1.
 		}
 		reason = found.Reason
 		return *found
-	}, patience).Should(And(HaveField("Status", status), HaveField("Message", ContainSubstring(text))))
+	}, patience).Should(And(HaveField("Message", ContainSubstring(text)), HaveField("Status", status)))
 	return reason
 }
 

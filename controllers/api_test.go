@@ -69,6 +69,9 @@ func TestWrongFieldsAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		{"roots of an embedded database", "internal", `{database: {rootCAsRef: {name: db}}}`},
 		{"a schema of Postgres itself", "internal", `{database: {schema: pg_acme}}`},
 		{"two authorities", "internal", `{ca: {selfSigned: {}, secretRef: {name: ca}}}`},
+		{"an authority of yours that cert-manager issues", "internal", `{ca: {secretRef: {name: ca}, certManager: {issuerRef: {name: company}}}}`},
+		{"an issuer without a name", "internal", `{ca: {certManager: {issuerRef: {kind: ClusterIssuer}}}}`},
+		{"an authority that is issued for an hour", "internal", `{ca: {certManager: {issuerRef: {name: company}, lifetime: 1h}}}`},
 		{"an intermediate that outlives its root", "internal", `{ca: {selfSigned: {rootLifetime: 1000h, intermediateLifetime: 2000h}}}`},
 		{"a key algorithm that is not known", "internal", `{ca: {selfSigned: {keyAlgorithm: RSA-1024}}}`},
 		{"a mode that is not known", "internal", `{validation: {mode: Never}}`},
@@ -167,12 +170,14 @@ func TestEveryConditionOfAServerIsListed(t *testing.T) {
 	}
 }
 
-// uninstallCertManager deletes cert-manager's CRD, and every issuer with it.
+// uninstallCertManager deletes cert-manager's CRDs, and every object with them.
 func (c *cluster) uninstallCertManager(t *testing.T) {
 	t.Helper()
-	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: "clusterissuers.cert-manager.io"}}
-	check(t, c.Delete(t.Context(), crd))
-	gone(t, c, &v1alpha1.AcmeServer{}, crd.Name, crd)
+	for _, name := range []string{"clusterissuers.cert-manager.io", "certificates.cert-manager.io"} {
+		crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		check(t, c.Delete(t.Context(), crd))
+		gone(t, c, &v1alpha1.AcmeServer{}, crd.Name, crd)
+	}
 }
 
 // golden compares a text with a file of testdata.

@@ -100,6 +100,8 @@ func (r *AcmeServerReconciler) current(ctx context.Context, desired *unstructure
 	if err != nil {
 		return nil, fmt.Errorf("reading %s %s: %w", desired.GetKind(), desired.GetName(), err)
 	}
+	// An object from the API server, unlike one of the cache, does not say its kind.
+	object.GetObjectKind().SetGroupVersionKind(desired.GroupVersionKind())
 	return object, nil
 }
 

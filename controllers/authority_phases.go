@@ -24,8 +24,11 @@ const (
 // ensureAuthority finds or makes what is signed with.
 func (r *AcmeServerReconciler) ensureAuthority(ctx context.Context, s *scope) error {
 	reason, find := v1alpha1.ReasonIssued, r.selfSignedAuthority
-	if s.server.Spec.CA.SecretRef != nil {
+	switch {
+	case s.server.Spec.CA.SecretRef != nil:
 		reason, find = v1alpha1.ReasonProvided, r.providedAuthority
+	case s.server.Spec.CA.CertManager != nil:
+		find = r.issuedAuthority
 	}
 	a, err := find(ctx, s)
 	if err != nil {
@@ -52,6 +55,10 @@ func (s *scope) renewal() string {
 	switch {
 	case s.server.Spec.CA.SecretRef != nil:
 		return "renew it in the Secret " + s.server.Spec.CA.SecretRef.Name
+	case s.certificate != nil:
+		return "cert-manager renews it" + failure(s.certificate)
+	case s.server.Spec.CA.CertManager != nil:
+		return "nobody renews it, as cert-manager is not installed"
 	case s.renewable():
 		return "the operator renews it"
 	case !s.root:
@@ -65,6 +72,9 @@ func (s *scope) renewal() string {
 func howToReplace(server *v1alpha1.AcmeServer) string {
 	if ref := server.Spec.CA.SecretRef; ref != nil {
 		return "put a valid certificate into the Secret " + ref.Name
+	}
+	if server.Spec.CA.CertManager != nil {
+		return "see why cert-manager has not renewed the Certificate " + render.IssuedAuthorityName(server)
 	}
 	return fmt.Sprintf("delete the Secrets %s and %s, and the operator makes a new authority, which clients must be made to trust",
 		render.AuthoritySecretName(server), render.RootSecretName(server))
@@ -212,7 +222,7 @@ func (r *AcmeServerReconciler) renewIntermediate(ctx context.Context, s *scope, 
 
 // renewable reports whether the operator will renew what is signed with.
 func (s *scope) renewable() bool {
-	if s.server.Spec.CA.SecretRef != nil || !s.root || s.authority == nil || len(s.authority.roots) == 0 {
+	if !render.SelfSigned(s.server) || !s.root || s.authority == nil || len(s.authority.roots) == 0 {
 		return false
 	}
 	return s.authority.certificate().NotAfter.Before(s.authority.roots[0].NotAfter)

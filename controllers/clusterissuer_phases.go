@@ -3,18 +3,13 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	appsv1 "k8s.io/api/apps/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 	"github.com/acme-ca/acme-ca-operator/controllers/render"
@@ -24,27 +19,22 @@ import (
 // garbage collector of Kubernetes cannot remove.
 const Finalizer = "acme-ca.dev/cluster-issuer"
 
-// clusterIssuerCRD is the CustomResourceDefinition that tells whether
-// cert-manager is installed.
-const clusterIssuerCRD = "clusterissuers.cert-manager.io"
-
 // ensureClusterIssuer makes cert-manager's issuer and keeps it current. It is
 // first made when a server answers: cert-manager registers at once, and would
 // wait long after a failure.
 func (r *AcmeServerReconciler) ensureClusterIssuer(ctx context.Context, s *scope) error {
-	installed, err := r.certManagerInstalled(ctx)
+	installed, err := r.certManager(ctx)
 	if err != nil {
 		return err
 	}
 	if !installed {
-		r.issuers.stop(ctx)
 		if !render.ClusterIssuerEnabled(s.server) {
 			return r.dropFinalizer(ctx, s.server)
 		}
 		return blockedf(v1alpha1.ReasonCertManagerMissing,
 			"cert-manager is not installed: install it, and the ClusterIssuer %s is made; or set spec.clusterIssuer.enabled to false", render.ClusterIssuerName(s.server))
 	}
-	if err := r.issuers.start(r.Client.RESTMapper()); err != nil {
+	if err := r.dropIssuedAuthority(ctx, s); err != nil {
 		return err
 	}
 	if !render.ClusterIssuerEnabled(s.server) {
@@ -200,65 +190,4 @@ func (r *AcmeServerReconciler) dropFinalizer(ctx context.Context, server *v1alph
 		return fmt.Errorf("removing the finalizer: %w", err)
 	}
 	return nil
-}
-
-// certManagerInstalled reports whether ClusterIssuers can be made. The CRD is
-// watched, so that it is known at once when that changes.
-func (r *AcmeServerReconciler) certManagerInstalled(ctx context.Context) (bool, error) {
-	crd := &apiextensionsv1.CustomResourceDefinition{}
-	err := r.Client.Get(ctx, client.ObjectKey{Name: clusterIssuerCRD}, crd)
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading CustomResourceDefinition %s: %w", clusterIssuerCRD, err)
-	}
-	if !crd.DeletionTimestamp.IsZero() {
-		return false, nil
-	}
-	for _, c := range crd.Status.Conditions {
-		if c.Type == apiextensionsv1.Established {
-			return c.Status == apiextensionsv1.ConditionTrue, nil
-		}
-	}
-	return false, nil
-}
-
-// issuerWatch is the watch on ClusterIssuers, which exists while cert-manager does.
-type issuerWatch struct {
-	controller controller.Controller
-	cache      cache.Cache
-	lock       sync.Mutex
-	running    bool
-}
-
-// start begins the watch unless it runs. It returns an error, and is called
-// again, until the API server serves the kind.
-func (w *issuerWatch) start(mapper meta.RESTMapper) error {
-	w.lock.Lock()
-	defer w.lock.Unlock()
-	if w.running {
-		return nil
-	}
-	if _, err := mapper.RESTMapping(render.ClusterIssuerGVK.GroupKind(), render.ClusterIssuerGVK.Version); err != nil {
-		return fmt.Errorf("looking for ClusterIssuers: %w", err)
-	}
-	watch := source.Kind(w.cache, &certmanagerv1.ClusterIssuer{}, enqueueIssuersServer())
-	if err := w.controller.Watch(watch); err != nil {
-		return fmt.Errorf("watching ClusterIssuers: %w", err)
-	}
-	w.running = true
-	return nil
-}
-
-// stop ends the watch, which would fail for ever without the CRD.
-func (w *issuerWatch) stop(ctx context.Context) {
-	w.lock.Lock()
-	defer w.lock.Unlock()
-	if !w.running {
-		return
-	}
-	// The error is that of a cache that is shut down.
-	_ = w.cache.RemoveInformer(ctx, &certmanagerv1.ClusterIssuer{})
-	w.running = false
 }

@@ -33,9 +33,11 @@ type scope struct {
 	// binding is the MAC key of the ClusterIssuer's external account, in base64url;
 	// nil where it has none.
 	binding []byte
-	// deployment and issuer are what is in the cluster; nil where nothing is.
-	deployment *appsv1.Deployment
-	issuer     *certmanagerv1.ClusterIssuer
+	// deployment, issuer, and the certificate by which cert-manager issues the authority
+	// are what is in the cluster; nil where nothing is.
+	deployment  *appsv1.Deployment
+	issuer      *certmanagerv1.ClusterIssuer
+	certificate *certmanagerv1.Certificate
 	// outcomes has what came of a phase, by its condition. A condition that is not
 	// here is told by what is in the cluster.
 	outcomes map[string]outcome

@@ -188,7 +188,11 @@ func (c *cluster) installCertManager() error {
 		return err
 	}
 	_, err = envtest.InstallCRDs(c.config, envtest.CRDInstallOptions{
-		Paths: []string{filepath.Join(dir, "deploy", "crds", "cert-manager.io_clusterissuers.yaml")}, ErrorIfPathMissing: true,
+		Paths: []string{
+			filepath.Join(dir, "deploy", "crds", "cert-manager.io_clusterissuers.yaml"),
+			filepath.Join(dir, "deploy", "crds", "cert-manager.io_certificates.yaml"),
+		},
+		ErrorIfPathMissing: true,
 	})
 	return err
 }

@@ -5,10 +5,10 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // CertificateAuthoritySpec is what certificates are signed with: an authority
 // that the operator makes, or one that the user brings.
 //
-// +kubebuilder:validation:XValidation:rule="!(has(self.selfSigned) && has(self.secretRef))",message="set ca.selfSigned (an authority that the operator makes) or ca.secretRef (one of yours), not both"
+// +kubebuilder:validation:XValidation:rule="[has(self.selfSigned), has(self.secretRef), has(self.certManager)].filter(x, x).size() <= 1",message="set one of ca.selfSigned (an authority that the operator makes), ca.secretRef (one of yours) and ca.certManager (one that cert-manager issues)"
 type CertificateAuthoritySpec struct {
 	// selfSigned configures the authority that the operator makes where there is
-	// no secretRef: a root, whose key stays in a Secret that no pod mounts, and an
+	// neither secretRef nor certManager: a root, whose key stays in a Secret that no pod mounts, and an
 	// intermediate, which the servers sign with and the operator renews.
 	// +optional
 	SelfSigned *SelfSignedAuthority `json:"selfSigned,omitempty"`
@@ -17,6 +17,10 @@ type CertificateAuthoritySpec struct {
 	// and the roots that clients trust (ca.crt).
 	// +optional
 	SecretRef *SecretReference `json:"secretRef,omitempty"`
+	// certManager has an issuer of cert-manager issue the certificate that the servers
+	// sign with, so that they are below an authority that the cluster has.
+	// +optional
+	CertManager *CertManagerAuthority `json:"certManager,omitempty"`
 	// alternateChainsRef names the Secret with other chains, which clients may choose
 	// (RFC 8555 §7.4.2, cert-manager's preferredChain), as where a root is replaced. Each
 	// begins with a certificate of the issuing one's key and subject.
@@ -78,6 +82,53 @@ type SelfSignedAuthority struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('24h')",message="write at least 24h: no certificate outlives the intermediate that signed it"
 	IntermediateLifetime *metav1.Duration `json:"intermediateLifetime,omitempty"`
+}
+
+// CertManagerAuthority configures the authority that cert-manager issues, by a
+// Certificate that the operator makes in the AcmeServer's namespace.
+type CertManagerAuthority struct {
+	// issuerRef names the issuer. It must sign certificates of authorities, and say by
+	// which root: that is what clients are made to trust.
+	IssuerRef IssuerReference `json:"issuerRef"`
+	// commonName of the certificate. Default: the AcmeServer's name and "Intermediate CA".
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	CommonName string `json:"commonName,omitempty"`
+	// keyAlgorithm of the key, which stays when the certificate is renewed, so that one
+	// CRL goes on covering all that it signed.
+	// +optional
+	// +kubebuilder:default=ECDSA-P256
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the key is made once; make a new AcmeServer"
+	KeyAlgorithm KeyAlgorithm `json:"keyAlgorithm,omitempty"`
+	// lifetime that is asked for; the issuer may give less. It is renewed after two
+	// thirds of it.
+	// +optional
+	// +kubebuilder:default="8760h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('24h')",message="write at least 24h: no certificate outlives the intermediate that signed it"
+	Lifetime *metav1.Duration `json:"lifetime,omitempty"`
+}
+
+// IssuerReference names an issuer of cert-manager, or one that is used with it.
+type IssuerReference struct {
+	// name of the issuer.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// kind of the issuer: an Issuer is of the AcmeServer's namespace.
+	// +optional
+	// +kubebuilder:default=Issuer
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Kind string `json:"kind,omitempty"`
+	// group of the kind.
+	// +optional
+	// +kubebuilder:default=cert-manager.io
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Group string `json:"group,omitempty"`
 }
 
 // KeyAlgorithm is an algorithm and a size of keys.

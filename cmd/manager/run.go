@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string) error {
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
 		Recorder: mgr.GetEventRecorder("acme-ca-operator"),
 		Pending:  pending, Migrate: migrate,
-		Platform: platform,
+		Platform: platform, Namespaces: o.namespaces(),
 	})
 	if err != nil {
 		return err

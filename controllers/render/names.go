@@ -32,10 +32,23 @@ func DatabaseVolumeName(s *v1alpha1.AcmeServer) string {
 // and its key. No pod mounts it.
 func RootSecretName(s *v1alpha1.AcmeServer) string { return s.Name + "-root-ca" }
 
+// IssuedAuthorityName is the name of the Certificate by which cert-manager issues the
+// authority, and of its Secret. It is not that of an authority which the operator made,
+// whose key cert-manager would overwrite.
+func IssuedAuthorityName(s *v1alpha1.AcmeServer) string { return s.Name + "-issued-ca" }
+
+// SelfSigned reports whether the operator makes the authority.
+func SelfSigned(s *v1alpha1.AcmeServer) bool {
+	return s.Spec.CA.SecretRef == nil && s.Spec.CA.CertManager == nil
+}
+
 // AuthoritySecretName is the name of the Secret that the servers sign with.
 func AuthoritySecretName(s *v1alpha1.AcmeServer) string {
-	if s.Spec.CA.SecretRef != nil {
+	switch {
+	case s.Spec.CA.SecretRef != nil:
 		return s.Spec.CA.SecretRef.Name
+	case s.Spec.CA.CertManager != nil:
+		return IssuedAuthorityName(s)
 	}
 	return s.Name + "-ca"
 }
@@ -92,7 +105,7 @@ func SecretNames(s *v1alpha1.AcmeServer) []string {
 	if ref := s.Spec.Database.RootCAsRef; ref != nil {
 		names = append(names, ref.Name)
 	}
-	if s.Spec.CA.SecretRef == nil {
+	if SelfSigned(s) {
 		names = append(names, RootSecretName(s))
 	}
 	if name, _ := AlternateChains(s); name != "" {
