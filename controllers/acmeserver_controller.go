@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
@@ -64,6 +65,8 @@ type Config struct {
 	Migrate MigrateFunc
 	// Recorder takes an event for each transition of a condition.
 	Recorder events.EventRecorder
+	// Registerer takes the metrics; nil for none.
+	Registerer prometheus.Registerer
 	// Clock is time.Now where it is nil.
 	Clock func() time.Time
 }
@@ -71,6 +74,7 @@ type Config struct {
 // AcmeServerReconciler reconciles AcmeServers.
 type AcmeServerReconciler struct {
 	Config
+	metrics    *serverMetrics
 	watch      certManagerWatch
 	migrations *migrations
 }
@@ -83,7 +87,11 @@ func New(cfg Config) (*AcmeServerReconciler, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &AcmeServerReconciler{Config: cfg, migrations: newMigrations()}, nil
+	metrics, err := newServerMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &AcmeServerReconciler{Config: cfg, migrations: newMigrations(), metrics: metrics}, nil
 }
 
 // phase is a step of a reconcile. What came of it is told by its condition.
@@ -114,6 +122,7 @@ func (r *AcmeServerReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if err := r.Client.Get(ctx, req.NamespacedName, server); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.migrations.forget(req.NamespacedName)
+			r.metrics.forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}

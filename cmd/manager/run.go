@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string) error {
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
 		Recorder: mgr.GetEventRecorder("acme-ca-operator"),
 		Pending:  pending, Migrate: migrate,
-		Platform: platform, Namespaces: o.namespaces(),
+		Platform: platform, Namespaces: o.namespaces(), Registerer: metrics.Registry,
 	})
 	if err != nil {
 		return err

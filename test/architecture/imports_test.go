@@ -15,6 +15,9 @@ import (
 
 const module = "github.com/acme-ca/acme-ca-operator/"
 
+// root is the folder of the repository.
+var root = filepath.Join("..", "..")
+
 // bans lists who may not import what, and why. Both are prefixes of paths;
 // except names the folders that may after all. Tests may import everything.
 var bans = []struct {
@@ -69,7 +72,6 @@ func TestTheSiblingsBelowAcmeDoNotKnowEachOther(t *testing.T) {
 // importsByFolder returns what the files that are not tests import, by folder.
 func importsByFolder(t *testing.T) map[string][]string {
 	t.Helper()
-	root := filepath.Join("..", "..")
 	imports := map[string][]string{}
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
