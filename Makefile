@@ -19,7 +19,7 @@ SHELL := bash
 tool = go tool -modfile=hack/tools/go.mod
 
 # The modules of their own below test, which hold clients and peers that nobody else should have to download.
-test_modules = test/conformance test/conformance/pebble test/load/k6 test/load/step-ca
+test_modules = test/chart test/conformance test/conformance/pebble test/load/k6 test/load/step-ca
 
 help: ## Show this
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,7 @@ test: ## Run every test and say how long each part took
 
 test-unit: ## Tests that need nothing but Go
 	go test -race $$(go list ./... | grep -vE '/(acme/postgres|cmd/acmeserver|controllers|test/load|test/faults)(/|$$)')
+	cd test/chart && go test ./...
 
 test-store: ## The store, acmeserver and the load generator, on a real Postgres
 	hack/postgres/ensure >/dev/null
@@ -105,6 +106,9 @@ manifests: ## Generate the CRDs and the manager's role
 api-docs: ## Generate docs/api.md
 	$(tool) crd-ref-docs --source-path=api/v1alpha1 --config=hack/api-docs.yaml --renderer=markdown \
 		--max-depth=20 --output-path=docs/api.md
+
+chart: ## Generate the templates of charts/acme-ca-operator
+	go run ./hack/chart
 
 fmt: ## Format the code
 	$(tool) golangci-lint fmt
