@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/mail"
 	"strings"
+	"unicode"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
@@ -161,7 +162,9 @@ func checkContact(contact []string) error {
 		if !ok {
 			return acme.Problemf(acme.UnsupportedContact, "contact %q: only mailto: URLs are served", acme.Excerpt(c))
 		}
-		if len(address) > maxContactLength || strings.ContainsAny(address, "?%,") {
+		// net/mail takes whatever is beyond ASCII, such as what moves a terminal's cursor.
+		unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+		if len(address) > maxContactLength || strings.ContainsAny(address, "?%,") || strings.ContainsFunc(address, unprintable) {
 			return acme.Problemf(acme.InvalidContact, "contact %q: want one address and no header fields", acme.Excerpt(c))
 		}
 		if parsed, err := mail.ParseAddress(address); err != nil || parsed.Address != address {

@@ -65,6 +65,8 @@ func TestContactsAreMailAddresses(t *testing.T) {
 	t.Parallel()
 	s := startTrusted(t)
 	for contact, want := range map[string]acme.ProblemType{
+		"mailto:a\u009b2J@example.com":  acme.InvalidContact,
+		"mailto:a\u202eb@example.com":   acme.InvalidContact,
 		"tel:+4912345":                  acme.UnsupportedContact,
 		"mailto:":                       acme.InvalidContact,
 		"mailto:a@example.com,b@x.test": acme.InvalidContact,

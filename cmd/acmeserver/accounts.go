@@ -16,7 +16,7 @@ import (
 // accountVerbs lists what can be done with accounts.
 var accountVerbs = []command{
 	{"list", "list the accounts", listAccounts},
-	{"deactivate", "end accounts, for good: they order and revoke nothing any more, and their certificates stay", deactivateAccounts},
+	{"revoke", "end accounts, for good: they order and revoke nothing any more, and their certificates stay", revokeAccounts},
 }
 
 // accountRow is what is told of an account.
@@ -80,10 +80,10 @@ func listAccounts(ctx context.Context, flags *flag.FlagSet, args []string) error
 	return out.close()
 }
 
-// deactivateAccounts ends accounts as the authority's decision, which RFC 8555 §7.1.2
-// calls revoked: an account that its owner ended is deactivated. One that has ended
-// already is none too few.
-func deactivateAccounts(ctx context.Context, flags *flag.FlagSet, args []string) error {
+// revokeAccounts ends accounts, as the authority's decision: one that its owner ended is
+// deactivated (RFC 8555 §7.1.2). It ends with the first that cannot be, but for those that
+// have ended already.
+func revokeAccounts(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	var database databaseFlags
 	database.add(flags)
 	if err := flags.Parse(args); err != nil {
@@ -104,12 +104,17 @@ func deactivateAccounts(ctx context.Context, flags *flag.FlagSet, args []string)
 		return err
 	}
 	defer store.Close()
-	return forEach(ids, func(id acme.ID) error { return deactivateAccount(ctx, store, id) })
+	for _, id := range ids {
+		if err := revokeAccount(ctx, store, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// deactivateAccount ends one account and says so.
-func deactivateAccount(ctx context.Context, store *postgres.Store, id acme.ID) error {
-	outcome := "revoked now; its certificates are not: acmeserver certificates revoke --account " + id.String()
+// revokeAccount ends one account and says so.
+func revokeAccount(ctx context.Context, store *postgres.Store, id acme.ID) error {
+	outcome := "revoked now; its certificates are not: acmeserver certificates revoke --account " + id.String() + " --dry-run"
 	_, err := store.RevokeAccount(ctx, id)
 	if ended, ok := errors.AsType[*acme.StateError](err); ok {
 		outcome, err = ended.State+" already", nil

@@ -77,16 +77,24 @@ type selection struct {
 // addSubject adds the flags that say whose certificates, or for what, are meant.
 func (s *selection) addSubject(flags *flag.FlagSet) {
 	flags.Func("account", "only those of the account with this `ID`", func(text string) (err error) {
-		s.account, err = acme.ParseID(text)
+		if s.account, err = acme.ParseID(text); err == nil && s.account.IsZero() {
+			err = errors.New("no account has this ID")
+		}
 		return err
 	})
-	flags.StringVar(&s.name, "name", "", "only those for this `name`: a domain name, with *. where it is a wildcard, or an IP address")
+	flags.Func("name", "only those for this `name`: a domain name, with *. where it is a wildcard, or an IP address", func(text string) error {
+		if text == "" { // of a variable of the shell that is not set
+			return errors.New("want a name")
+		}
+		s.name = strings.ToLower(text)
+		return nil
+	})
 }
 
 // has reports whether a certificate is meant.
 func (s *selection) has(c issued, now time.Time) bool {
 	return (s.account.IsZero() || c.AccountID == s.account) &&
-		(s.name == "" || slices.Contains(c.names, strings.ToLower(s.name))) &&
+		(s.name == "" || slices.Contains(c.names, s.name)) &&
 		(s.since == 0 || c.IssuedAt.After(now.Add(-s.since))) &&
 		(s.expired || c.NotAfter.After(now)) &&
 		(!s.revoked || !c.RevokedAt.IsZero())
@@ -177,6 +185,7 @@ func revokeCertificates(ctx context.Context, flags *flag.FlagSet, args []string)
 		return err
 	})
 	dryRun := flags.Bool("dry-run", false, "say what would be revoked, and revoke nothing")
+	expected := flags.Int("count", 0, "with --account or --name: how many `certificates` there are to revoke, as --dry-run says; where there are others meanwhile, none is revoked")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -187,16 +196,23 @@ func revokeCertificates(ctx context.Context, flags *flag.FlagSet, args []string)
 			return err
 		}
 	}
-	if bySubject := which != (selection{}); bySubject == (len(serials) > 0) {
+	bySubject := which != (selection{})
+	switch {
+	case bySubject == (len(serials) > 0):
 		return errors.New("name the certificates by their serial numbers, or else by --account or --name, or both of these")
+	case bySubject && !*dryRun && *expected <= 0:
+		return errors.New("revoking is for good: say how many certificates are meant with --count, which --dry-run counts")
 	}
 	store, err := database.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	certificates, err := chosen(ctx, store, serials, &which)
-	return errors.Join(err, forEach(certificates, func(c issued) error { return revoke(ctx, store, c, reason, *dryRun) }))
+	r := revocation{ctx: ctx, store: store, reason: reason, dryRun: *dryRun}
+	if bySubject {
+		return r.revokeSelected(&which, *expected)
+	}
+	return r.revokeSerials(serials)
 }
 
 // parseReason returns the CRLReason of a name.
@@ -209,43 +225,87 @@ func parseReason(text string) (int, error) {
 	return 0, errors.New("no such reason")
 }
 
-// chosen returns the certificates with some serial numbers, or, where there are none,
-// of a selection. The error is of those which cannot be found; the others are returned.
-func chosen(ctx context.Context, store *postgres.Store, serials []acme.Serial, which *selection) (found []issued, err error) {
-	if len(serials) == 0 {
-		for c, err := range which.of(ctx, store) {
-			if err != nil {
-				return nil, err
+// revocation revokes certificates of a store, or says which it would.
+type revocation struct {
+	ctx    context.Context //nolint:containedctx // of one command
+	store  *postgres.Store
+	reason int
+	dryRun bool
+}
+
+// revokeSelected revokes all certificates of a selection, if they are as many as
+// expected. It goes through them twice, and keeps none: they may be any number. It ends
+// with the first that cannot be revoked, as others could hardly be, and may be run again.
+func (r *revocation) revokeSelected(which *selection, expected int) error {
+	left := func(yield func(issued, error) bool) {
+		for c, err := range which.of(r.ctx, r.store) {
+			if (err != nil || c.RevokedAt.IsZero()) && !yield(c, err) {
+				return
 			}
-			found = append(found, c)
 		}
-		if len(found) == 0 {
-			return nil, errors.New("there is no such certificate that has not expired")
-		}
-		return found, nil
 	}
-	err = forEach(serials, func(serial acme.Serial) error {
-		kept, err := store.CertificateBySerial(ctx, serial)
+	count := 0
+	for c, err := range left {
 		if err != nil {
 			return err
 		}
-		names, err := certifiedNames(kept)
-		found = append(found, issued{kept, names})
+		if count++; r.dryRun {
+			if err := r.revoke(c); err != nil {
+				return err
+			}
+		}
+	}
+	if r.dryRun {
+		_, err := fmt.Printf("to revoke: %d certificates (--count %d)\n", count, count)
 		return err
-	})
-	return found, err
+	}
+	if count != expected {
+		return fmt.Errorf("there are %d certificates to revoke, and not %d: none was revoked; see what they are with --dry-run", count, expected)
+	}
+	for c, err := range left {
+		if err != nil {
+			return err
+		}
+		if err := r.revoke(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revokeSerials revokes certificates by their serial numbers, those that are known.
+func (r *revocation) revokeSerials(serials []acme.Serial) error {
+	var unknown []error
+	for _, serial := range serials {
+		kept, err := r.store.CertificateBySerial(r.ctx, serial)
+		if errors.Is(err, acme.ErrNotFound) {
+			unknown = append(unknown, err)
+			continue
+		}
+		if err != nil {
+			return errors.Join(append(unknown, err)...)
+		}
+		names, err := certifiedNames(kept)
+		if err == nil {
+			err = r.revoke(issued{kept, names})
+		}
+		if err != nil {
+			return errors.Join(append(unknown, err)...)
+		}
+	}
+	return errors.Join(unknown...)
 }
 
 // revoke revokes one certificate and says so.
-func revoke(ctx context.Context, store *postgres.Store, c issued, reason int, dryRun bool) error {
+func (r *revocation) revoke(c issued) error {
 	outcome := "revoked now"
 	switch {
 	case !c.RevokedAt.IsZero():
 		outcome = "revoked already"
-	case dryRun:
+	case r.dryRun:
 		outcome = "would be revoked"
 	default:
-		err := store.RevokeCertificate(ctx, c.ID, reason)
+		err := r.store.RevokeCertificate(r.ctx, c.ID, r.reason)
 		if _, ok := errors.AsType[*acme.StateError](err); ok {
 			outcome, err = "revoked already", nil
 		}

@@ -14,14 +14,17 @@ import (
 )
 
 // databaseFlags tell the commands that work on a database where it is.
-type databaseFlags struct{ configFile, urlFile, rootsFile, schema string }
+type databaseFlags struct {
+	configFile, urlFile, rootsFile string
+	schema                         string // "": the default
+}
 
 // add adds the flags to those of a command.
 func (d *databaseFlags) add(flags *flag.FlagSet) {
 	flags.StringVar(&d.configFile, "config", "", "the configuration `file` of a server, to work on its database; default "+config.Path+", if there is one")
 	flags.StringVar(&d.urlFile, "database-url-file", "", "a `file` with a Postgres connection URI, instead of --config; or set the environment variable DATABASE_URL")
 	flags.StringVar(&d.rootsFile, "database-root-cas-file", "", "a PEM `file` with the roots to verify the database server against")
-	flags.StringVar(&d.schema, "schema", postgres.DefaultSchema, "the Postgres `schema`")
+	flags.StringVar(&d.schema, "schema", "", "the Postgres `schema`; default "+postgres.DefaultSchema)
 }
 
 // settings returns where the database is. A URI has a password: it is not taken as an
@@ -35,8 +38,8 @@ func (d *databaseFlags) settings() (postgres.Config, error) {
 		d.configFile = config.Path
 	}
 	if d.configFile != "" {
-		if d.urlFile != "" || d.rootsFile != "" {
-			return postgres.Config{}, errors.New("--config names the database: leave out --database-url-file and --database-root-cas-file")
+		if d.urlFile != "" || d.rootsFile != "" || d.schema != "" {
+			return postgres.Config{}, errors.New("the configuration of a server (" + d.configFile + ") names the database: leave out --database-url-file, --database-root-cas-file and --schema")
 		}
 		return serversDatabase(d.configFile)
 	}
@@ -47,6 +50,9 @@ func (d *databaseFlags) settings() (postgres.Config, error) {
 			return c, fmt.Errorf("--database-url-file: %w", err)
 		}
 		c.URL = strings.TrimSpace(string(data))
+	}
+	if c.URL == "" { // it would be read as what the environment and the defaults of libpq say
+		return c, errors.New("the database's connection URI is empty")
 	}
 	if d.rootsFile != "" {
 		data, err := os.ReadFile(d.rootsFile)

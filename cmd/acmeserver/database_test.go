@@ -168,22 +168,32 @@ func TestCertificatesAreRevokedOnce(t *testing.T) {
 	if out, complaint := o.run("certificates revoke --reason keyCompromise " + unknown + " " + strings.ToUpper(serials["a.example"])); !strings.Contains(out, "for a.example: revoked now") || !strings.Contains(complaint, unknown) {
 		t.Errorf("it prints %q and complains %q; want one that is revoked, and one that is unknown", out, complaint)
 	}
-	if out, complaint := o.run("certificates revoke --name b.example --dry-run"); !strings.Contains(out, "for b.example: would be revoked") || complaint != "" {
+	if out, complaint := o.run("certificates revoke --account " + account + " --dry-run"); !strings.Contains(out, "for b.example: would be revoked") ||
+		!strings.HasSuffix(out, "to revoke: 2 certificates (--count 2)\n") || complaint != "" {
 		t.Errorf("a dry run prints %q and complains %q", out, complaint)
+	}
+	if out, complaint := o.run("certificates revoke --count 3 --account " + account); out != "" || !strings.Contains(complaint, "there are 2 certificates to revoke, and not 3: none was revoked") {
+		t.Errorf("with another count it prints %q and complains %q", out, complaint)
 	}
 	revoked := listed[certificateRow](o, "certificates list --revoked")
 	if len(revoked) != 1 || revoked[0].Names[0] != "a.example" || revoked[0].RevocationReason != "keyCompromise" || revoked[0].RevokedAt.IsZero() {
 		t.Errorf("revoked are %+v; want a.example", revoked)
 	}
-	out, complaint := o.run("certificates revoke --account " + account)
-	for name, want := range map[string]string{"a.example": "revoked already", "b.example": "revoked now", "c.example": "revoked now"} {
-		if !strings.Contains(out, serials[name]+" of account "+account+" for "+name+": "+want+"\n") || complaint != "" {
-			t.Errorf("%s is not %s in %q (%s)", name, want, out, complaint)
+	out, complaint := o.run("certificates revoke --count 2 --account " + account)
+	for _, name := range []string{"b.example", "c.example"} {
+		if !strings.Contains(out, serials[name]+" of account "+account+" for "+name+": revoked now\n") || complaint != "" {
+			t.Errorf("%s is not revoked in %q (%s)", name, out, complaint)
 		}
+	}
+	if out, complaint := o.run("certificates revoke " + serials["a.example"]); !strings.HasSuffix(out, "for a.example: revoked already\n") || complaint != "" {
+		t.Errorf("again, it prints %q and complains %q", out, complaint)
+	}
+	if rows := listed[certificateRow](o, "certificates list --revoked"); len(rows) != 3 {
+		t.Errorf("revoked are %+v; want all three", rows)
 	}
 }
 
-func TestAnAccountThatIsDeactivatedOrdersNothing(t *testing.T) {
+func TestAnAccountThatIsRevokedOrdersNothing(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	c, account := o.client()
@@ -191,10 +201,10 @@ func TestAnAccountThatIsDeactivatedOrdersNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, complaint := o.run("accounts deactivate " + account); !strings.HasPrefix(out, "account "+account+": revoked now") || complaint != "" {
+	if out, complaint := o.run("accounts revoke " + account); !strings.HasPrefix(out, "account "+account+": revoked now") || complaint != "" {
 		t.Errorf("it prints %q and complains %q", out, complaint)
 	}
-	if out, complaint := o.run("accounts deactivate " + account); out != "account "+account+": revoked already\n" || complaint != "" {
+	if out, complaint := o.run("accounts revoke " + account); out != "account "+account+": revoked already\n" || complaint != "" {
 		t.Errorf("again, it prints %q and complains %q", out, complaint)
 	}
 	if rows := listed[accountRow](o, "accounts list --status revoked"); len(rows) != 1 || rows[0].ID != account {
@@ -209,22 +219,50 @@ func TestAnAccountThatIsDeactivatedOrdersNothing(t *testing.T) {
 	}
 }
 
+func TestAnEmptyURLIsNoDatabase(t *testing.T) {
+	t.Parallel()
+	o := &operator{t: t, urlFile: filepath.Join(t.TempDir(), "url")}
+	if err := os.WriteFile(o.urlFile, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, complaint := o.run("accounts list"); out != "" || !strings.Contains(complaint, "the database's connection URI is empty") {
+		t.Errorf("it prints %q and complains %q", out, complaint)
+	}
+}
+
+func TestWhatClientsChoseDoesNothingToATerminal(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"mailto:jürgen@team.example": "mailto:jürgen@team.example",
+		"a\u009b2Jb":                 `a\u009b2Jb`,
+		"a\u202eb\x1b[31m":           `a\u202eb\x1b[31m`,
+	} {
+		if got := printable(text); got != want {
+			t.Errorf("%q is printed as %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestWhatIsMeantMustBeClear(t *testing.T) {
 	t.Parallel()
 	o := &operator{t: t, urlFile: filepath.Join(t.TempDir(), "missing")}
 	for args, want := range map[string]string{
-		"certificates revoke":                             "name the certificates by their serial numbers, or else by --account or --name",
-		"certificates revoke --name a 00":                 `serial number "00": want 32 hexadecimal digits`,
-		"certificates revoke --reason because":            "no such reason",
-		"certificates list --output yaml":                 `--output "yaml" is no format of this list`,
-		"certificates list --account 12":                  "an ID has 26 characters, not 2",
-		"certificates prune":                              `"prune" is not a command; usage: acmeserver certificates COMMAND`,
-		"accounts list --status gone":                     `--status "gone": want valid, deactivated or revoked`,
-		"accounts deactivate":                             "name the accounts by their IDs",
-		"accounts deactivate mailto:a":                    `account "mailto:a"`,
-		"accounts list --config x":                        "--config names the database: leave out --database-url-file",
-		"accounts list":                                   "--database-url-file: open " + o.urlFile,
-		"certificates revoke " + strings.Repeat("0a", 16): "--database-url-file: open " + o.urlFile,
+		"certificates revoke":                                            "name the certificates by their serial numbers, or else by --account or --name",
+		"certificates revoke --name a 00":                                `serial number "00": want 32 hexadecimal digits`,
+		"certificates revoke --reason because":                           "no such reason",
+		"certificates list --output yaml":                                `--output "yaml" is no format of this list`,
+		"certificates list --account 12":                                 "an ID has 26 characters, not 2",
+		"certificates prune":                                             `"prune" is not a command; usage: acmeserver certificates COMMAND`,
+		"accounts list --status gone":                                    `--status "gone": want valid, deactivated or revoked`,
+		"accounts revoke":                                                "name the accounts by their IDs",
+		"accounts revoke mailto:a":                                       `account "mailto:a"`,
+		"certificates revoke --account " + strings.Repeat("0", 25) + "4": "say how many certificates are meant with --count",
+		"certificates list --account " + strings.Repeat("0", 26):         "no account has this ID",
+		"certificates revoke --name= --dry-run":                          "want a name",
+		"accounts list --schema other --config x":                        "leave out",
+		"accounts list --config x":                                       "the configuration of a server (x) names the database: leave out --database-url-file",
+		"accounts list":                                                  "--database-url-file: open " + o.urlFile,
+		"certificates revoke " + strings.Repeat("0a", 16):                "--database-url-file: open " + o.urlFile,
 	} {
 		if out, complaint := o.run(args); out != "" || !strings.Contains(complaint, want) {
 			t.Errorf("%s prints %q and complains %q; want %q", args, out, complaint, want)

@@ -2,13 +2,14 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // The formats of lists.
@@ -61,7 +62,7 @@ func (p *printer) print(r row) error {
 // line prints a line of a table.
 func (p *printer) line(cells []string) error {
 	for i, cell := range cells {
-		if cell == "" {
+		if cells[i] = printable(cell); cell == "" {
 			cells[i] = "-"
 		}
 	}
@@ -90,11 +91,16 @@ func stamp(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// forEach does something with all, however many fail.
-func forEach[T any](all []T, do func(T) error) error {
-	var errs []error
-	for _, one := range all {
-		errs = append(errs, do(one))
+// printable returns a text that does nothing to a terminal but stand there: clients chose
+// some of what is printed.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
 	}
-	return errors.Join(errs...)
+	return b.String()
 }

@@ -23,7 +23,7 @@ runs a command of acmeserver in a pod of an AcmeServer:
   kubectl acme -n pki internal certificates list --name web.apps.example
   kubectl acme -n pki internal certificates revoke --reason keyCompromise SERIAL
   kubectl acme -n pki internal accounts list
-  kubectl acme -n pki internal accounts deactivate ID
+  kubectl acme -n pki internal accounts revoke ID
 What comes after the AcmeServer's name is acmeserver's: -h there lists the flags of a command.
 
 flags, which are kubectl's:`
