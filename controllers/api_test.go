@@ -118,7 +118,7 @@ func TestWhatWouldLoseDataCannotBeChanged(t *testing.T) {
 	t.Parallel()
 	namespace := shared.namespace(t)
 	check(t, create(t, "AcmeServer", namespace, "internal", `{ca: {selfSigned: {commonName: One}}, database: {embedded: {storage: 1Gi}}}`))
-	server := &v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{Name: "internal", Namespace: namespace}}
+	check(t, create(t, "AcmeServer", namespace, "issued", `{ca: {certManager: {issuerRef: {name: company}, commonName: One}}}`))
 	var report strings.Builder
 	for _, test := range []struct{ name, patch string }{
 		{"the schema", `{"spec":{"database":{"schema":"other"}}}`},
@@ -128,7 +128,14 @@ func TestWhatWouldLoseDataCannotBeChanged(t *testing.T) {
 		{"the authority's organization", `{"spec":{"ca":{"selfSigned":{"organization":"Two"}}}}`},
 		{"the keys", `{"spec":{"ca":{"selfSigned":{"keyAlgorithm":"RSA-4096"}}}}`},
 		{"the root's lifetime", `{"spec":{"ca":{"selfSigned":{"rootLifetime":"9000h"}}}}`},
+		{"the name of an authority that cert-manager issues", `{"spec":{"ca":{"certManager":{"commonName":"Two"}}}}`},
+		{"that it has one", `{"spec":{"ca":{"certManager":{"commonName":null}}}}`},
+		{"its key", `{"spec":{"ca":{"certManager":{"keyAlgorithm":"RSA-4096"}}}}`},
 	} {
+		server := &v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{Name: "internal", Namespace: namespace}}
+		if strings.Contains(test.patch, "certManager") {
+			server.Name = "issued"
+		}
 		err := shared.Patch(t.Context(), server, client.RawPatch("application/merge-patch+json", []byte(test.patch)))
 		if err == nil {
 			t.Errorf("%s can be changed", test.name)

@@ -55,6 +55,8 @@ func (s *scope) renewal() string {
 	switch {
 	case s.server.Spec.CA.SecretRef != nil:
 		return "renew it in the Secret " + s.server.Spec.CA.SecretRef.Name
+	case s.unasked != nil:
+		return "cert-manager could not be asked for it as the spec is: " + s.unasked.Error()
 	case s.certificate != nil:
 		return "cert-manager renews it" + failure(s.certificate)
 	case s.server.Spec.CA.CertManager != nil:

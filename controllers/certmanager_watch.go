@@ -119,9 +119,14 @@ func (w *certManagerWatch) stop(ctx context.Context) {
 }
 
 // knowsCertificate reports whether there is a Certificate of ours, without asking the API
-// server: nearly no AcmeServer has one. It does not wait for a cache that cannot be filled:
+// server: nearly no AcmeServer has one. It does not wait for a cache that is not filled:
 // when that is, whose Certificates there are is reconciled again.
 func (w *certManagerWatch) knowsCertificate(ctx context.Context, key client.ObjectKey) (bool, error) {
+	w.lock.Lock() // so that the cache is not emptied in between, and then waited for
+	defer w.lock.Unlock()
+	if !w.running {
+		return false, nil
+	}
 	informer, err := w.certificates.GetInformer(ctx, &certmanagerv1.Certificate{}, cache.BlockUntilSynced(false))
 	if err != nil {
 		return false, fmt.Errorf("cache of Certificates: %w", err)

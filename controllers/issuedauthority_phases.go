@@ -32,10 +32,15 @@ func (r *AcmeServerReconciler) issuedAuthority(ctx context.Context, s *scope) (*
 			"cert-manager is not installed, and spec.ca.certManager has it issue the authority: install it, or leave that out")
 	case installed:
 		applied, err := r.apply(ctx, s.server, render.IssuedAuthority(s.server))
-		if err != nil {
+		switch {
+		case err == nil:
+			s.certificate, _ = applied.(*certmanagerv1.Certificate)
+		case isBlocked(err) || secret == nil || len(secret.Data[corev1.TLSCertKey]) == 0:
 			return nil, err
+		default: // such as that cert-manager's webhook does not answer
+			s.unasked = err
+			s.wake(s.now.Add(lastRetry))
 		}
-		s.certificate, _ = applied.(*certmanagerv1.Certificate)
 	}
 	if secret == nil || len(secret.Data[corev1.TLSCertKey]) == 0 { // of a key alone it is made first
 		return nil, blockedf(v1alpha1.ReasonProgressing, "cert-manager has not issued the Certificate %s yet%s", name, failure(s.certificate))

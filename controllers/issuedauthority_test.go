@@ -31,7 +31,7 @@ func issuedBy(issuer string) v1alpha1.CertificateAuthoritySpec {
 // issue does what cert-manager would: it issues the authority of an AcmeServer.
 func (c *cluster) issue(t *testing.T, server *v1alpha1.AcmeServer, by company, data ...string) *certmanagerv1.Certificate {
 	t.Helper()
-	certificate := get(t, c, server, "internal-issued-ca", &certmanagerv1.Certificate{})
+	certificate := get(t, c, server, "internal-ca-issued", &certmanagerv1.Certificate{})
 	key, err := issuance.GenerateKey(issuance.ECDSAP256)
 	check(t, err)
 	encoded, err := issuance.EncodeKey(key)
@@ -74,12 +74,12 @@ func TestCertManagerIssuesTheAuthority(t *testing.T) {
 	c, by := shared, newCompany(t)
 	server := c.apply(t, v1alpha1.AcmeServerSpec{CA: issuedBy("company")})
 	c.condition(t, server, v1alpha1.ConditionCertificateAuthorityReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
-	certificate := get(t, c, server, "internal-issued-ca", &certmanagerv1.Certificate{})
+	certificate := get(t, c, server, "internal-ca-issued", &certmanagerv1.Certificate{})
 	want := certmanagerv1.CertificateSpec{
 		CommonName: "internal Intermediate CA", IsCA: true, Usages: []certmanagerv1.KeyUsage{certmanagerv1.UsageCertSign, certmanagerv1.UsageCRLSign},
 		Duration:   &metav1.Duration{Duration: 8760 * time.Hour},
 		IssuerRef:  cmmeta.IssuerReference{Name: "company", Kind: "Issuer", Group: "cert-manager.io"},
-		SecretName: "internal-issued-ca", SecretTemplate: &certmanagerv1.CertificateSecretTemplate{Labels: certificate.Labels},
+		SecretName: "internal-ca-issued", SecretTemplate: &certmanagerv1.CertificateSecretTemplate{Labels: certificate.Labels},
 		PrivateKey: &certmanagerv1.CertificatePrivateKey{
 			RotationPolicy: certmanagerv1.RotationPolicyNever, Encoding: certmanagerv1.PKCS8, Algorithm: certmanagerv1.ECDSAKeyAlgorithm, Size: 256,
 		},
@@ -93,7 +93,7 @@ func TestCertManagerIssuesTheAuthority(t *testing.T) {
 		{Type: certmanagerv1.CertificateConditionIssuing, Status: cmmeta.ConditionFalse, Message: "the issuer may not sign authorities"},
 	}
 	check(t, c.Status().Update(t.Context(), certificate))
-	c.says(t, server, metav1.ConditionFalse, "has not issued the Certificate internal-issued-ca yet; it says: the issuer may not sign authorities")
+	c.says(t, server, metav1.ConditionFalse, "has not issued the Certificate internal-ca-issued yet; it says: the issuer may not sign authorities")
 
 	certificate = c.issue(t, server, by)
 	c.says(t, server, metav1.ConditionTrue, "cert-manager renews it")
@@ -107,7 +107,7 @@ func TestCertManagerIssuesTheAuthority(t *testing.T) {
 		t.Errorf("the ClusterIssuer trusts (-want +got):\n%s", diff)
 	}
 	if volumes := get(t, c, server, "internal", &appsv1.Deployment{}).Spec.Template.Spec.Volumes; !slices.ContainsFunc(volumes, func(v corev1.Volume) bool {
-		return v.Secret != nil && v.Secret.SecretName == "internal-issued-ca"
+		return v.Secret != nil && v.Secret.SecretName == "internal-ca-issued"
 	}) {
 		t.Errorf("the servers mount %+v", volumes)
 	}
@@ -120,26 +120,30 @@ func TestAnAuthorityThatIsNotIssuedAnyMoreIsNotRenewed(t *testing.T) {
 	server := c.apply(t, v1alpha1.AcmeServerSpec{CA: issuedBy("company"), DeletionPolicy: v1alpha1.DeletionDelete})
 	c.issue(t, server, newCompany(t))
 	c.start(t, server)
-	secret := get(t, c, server, "internal-issued-ca", &corev1.Secret{})
+	secret := get(t, c, server, "internal-ca-issued", &corev1.Secret{})
 	if !metav1.IsControlledBy(secret, server) {
 		t.Error("the key does not go with the AcmeServer, as its deletionPolicy says")
 	}
 	c.change(t, server, func(s *v1alpha1.AcmeServerSpec) { s.CA, s.DeletionPolicy = v1alpha1.CertificateAuthoritySpec{}, "" })
-	gone(t, c, server, "internal-issued-ca", &certmanagerv1.Certificate{})
+	gone(t, c, server, "internal-ca-issued", &certmanagerv1.Certificate{})
 	c.says(t, server, metav1.ConditionTrue, "the operator renews it")
-	get(t, c, server, "internal-issued-ca", &corev1.Secret{})
+	get(t, c, server, "internal-ca-issued", &corev1.Secret{})
+	// And back: with the key that it had.
+	c.change(t, server, func(s *v1alpha1.AcmeServerSpec) { s.CA = issuedBy("company") })
+	get(t, c, server, "internal-ca-issued", &certmanagerv1.Certificate{})
+	c.says(t, server, metav1.ConditionTrue, "cert-manager renews it")
 }
 
 func TestASecretOfSomebodyElseIsNotGivenToCertManager(t *testing.T) {
 	t.Parallel()
 	c := shared
 	namespace := c.namespace(t)
-	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "internal-issued-ca"}, Data: map[string][]byte{"tls.key": []byte("theirs")}}
+	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "internal-ca-issued"}, Data: map[string][]byte{"tls.key": []byte("theirs")}}
 	check(t, c.Create(t.Context(), theirs))
 	server := &v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "internal"}, Spec: v1alpha1.AcmeServerSpec{CA: issuedBy("company")}}
 	check(t, c.Create(t.Context(), server))
 	c.condition(t, server, v1alpha1.ConditionCertificateAuthorityReady, metav1.ConditionFalse, v1alpha1.ReasonNameTaken)
-	gone(t, c, server, "internal-issued-ca", &certmanagerv1.Certificate{})
+	gone(t, c, server, "internal-ca-issued", &certmanagerv1.Certificate{})
 }
 
 func TestAnIssuerThatDoesNotSayItsRootIsToldOf(t *testing.T) {
@@ -147,14 +151,14 @@ func TestAnIssuerThatDoesNotSayItsRootIsToldOf(t *testing.T) {
 	c, by := shared, newCompany(t)
 	server := c.apply(t, v1alpha1.AcmeServerSpec{CA: issuedBy("company")})
 	certificate := c.issue(t, server, by, "tls.crt", "tls.key")
-	c.says(t, server, metav1.ConditionFalse, "Issuer company has issued the Certificate internal-issued-ca without saying by which root (ca.crt in its Secret)")
+	c.says(t, server, metav1.ConditionFalse, "Issuer company has issued the Certificate internal-ca-issued without saying by which root (ca.crt in its Secret)")
 	// One that cert-manager lets go with its Certificate is left to it.
-	secret := get(t, c, server, "internal-issued-ca", &corev1.Secret{})
+	secret := get(t, c, server, "internal-ca-issued", &corev1.Secret{})
 	secret.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(certificate, render.CertificateGVK)}
 	secret.Data["ca.crt"] = issuance.EncodeCertificates(by.root)
 	check(t, c.Update(t.Context(), secret))
 	c.says(t, server, metav1.ConditionTrue, "cert-manager renews it")
-	if after := get(t, c, server, "internal-issued-ca", &corev1.Secret{}); !metav1.IsControlledBy(after, certificate) {
+	if after := get(t, c, server, "internal-ca-issued", &corev1.Secret{}); !metav1.IsControlledBy(after, certificate) {
 		t.Errorf("its owners are %+v", after.OwnerReferences)
 	}
 }

@@ -38,6 +38,8 @@ type scope struct {
 	deployment  *appsv1.Deployment
 	issuer      *certmanagerv1.ClusterIssuer
 	certificate *certmanagerv1.Certificate
+	// unasked is why cert-manager could not be asked for the authority as the spec has it.
+	unasked error
 	// outcomes has what came of a phase, by its condition. A condition that is not
 	// here is told by what is in the cluster.
 	outcomes map[string]outcome

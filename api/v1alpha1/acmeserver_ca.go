@@ -86,6 +86,8 @@ type SelfSignedAuthority struct {
 
 // CertManagerAuthority configures the authority that cert-manager issues, by a
 // Certificate that the operator makes in the AcmeServer's namespace.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.commonName) == has(oldSelf.commonName)",message="the authority is known by its name and its key: commonName cannot be added or removed; make a new AcmeServer"
 type CertManagerAuthority struct {
 	// issuerRef names the issuer. It must sign certificates of authorities, and say by
 	// which root: that is what clients are made to trust.
@@ -94,6 +96,7 @@ type CertManagerAuthority struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the authority is known by its name and its key: it stays; make a new AcmeServer"
 	CommonName string `json:"commonName,omitempty"`
 	// keyAlgorithm of the key, which stays when the certificate is renewed, so that one
 	// CRL goes on covering all that it signed.

@@ -33,9 +33,9 @@ func DatabaseVolumeName(s *v1alpha1.AcmeServer) string {
 func RootSecretName(s *v1alpha1.AcmeServer) string { return s.Name + "-root-ca" }
 
 // IssuedAuthorityName is the name of the Certificate by which cert-manager issues the
-// authority, and of its Secret. It is not that of an authority which the operator made,
-// whose key cert-manager would overwrite.
-func IssuedAuthorityName(s *v1alpha1.AcmeServer) string { return s.Name + "-issued-ca" }
+// authority, and of its Secret. It ends as no name of another AcmeServer's Secret does:
+// cert-manager would write over it.
+func IssuedAuthorityName(s *v1alpha1.AcmeServer) string { return s.Name + "-ca-issued" }
 
 // SelfSigned reports whether the operator makes the authority.
 func SelfSigned(s *v1alpha1.AcmeServer) bool {

@@ -26,7 +26,7 @@ func TestAuthorityThatCertManagerIssuesSigns(t *testing.T) {
 		Validation: trusted(),
 	})
 	// The issuer comes later: what cert-manager says of that is told.
-	n.awaitCondition(t, server, v1alpha1.ConditionCertificateAuthorityReady, v1alpha1.ReasonProgressing, "internal-issued-ca")
+	n.awaitCondition(t, server, v1alpha1.ConditionCertificateAuthorityReady, v1alpha1.ReasonProgressing, "internal-ca-issued")
 	root := n.company(t)
 	n.awaitReady(t, server)
 	if !bytes.Equal(n.issuer(t, server).Spec.ACME.CABundle, root) {
