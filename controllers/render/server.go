@@ -1,6 +1,8 @@
 package render
 
 import (
+	"strconv"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -200,10 +202,10 @@ func serverContainer(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.ContainerApp
 		WithReadinessProbe(get("/readyz").WithPeriodSeconds(2).WithTimeoutSeconds(2)).
 		WithLivenessProbe(get("/healthz").WithPeriodSeconds(10).WithTimeoutSeconds(5).WithInitialDelaySeconds(10)).
 		WithVolumeMounts(mounts...)
-	// The server lets its heap grow, but not beyond what it may have.
-	if _, limited := resources.Limits[corev1.ResourceMemory]; limited {
-		container.WithEnv(corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValueFrom(corev1ac.EnvVarSource().
-			WithResourceFieldRef(corev1ac.ResourceFieldSelector().WithResource("limits.memory"))))
+	// The server lets its heap grow, but not beyond what it may have. A tenth is for what
+	// the kernel keeps for it, and for commands that are executed there.
+	if limit := resources.Limits.Memory(); !limit.IsZero() {
+		container.WithEnv(corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValue(strconv.FormatInt(limit.Value()/10*9, 10)))
 	}
 	return container, nil
 }

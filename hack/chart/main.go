@@ -51,6 +51,10 @@ var operator = []replacement{
         {{- end }}
 `,
 	},
+	{
+		"        - name: GOMEMLIMIT\n          value: 230MiB\n",
+		"        - name: GOMEMLIMIT\n          value: {{ .Values.goMemoryLimit }}\n",
+	},
 	{"          value: docker.io/library/postgres:18\n", "          value: {{ .Values.databaseImage }}\n"},
 	{
 		"        image: acme-ca-operator:latest\n        imagePullPolicy: IfNotPresent\n",
