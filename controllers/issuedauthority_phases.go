@@ -23,26 +23,18 @@ func (r *AcmeServerReconciler) issuedAuthority(ctx context.Context, s *scope) (*
 	if err != nil {
 		return nil, err
 	}
-	installed, err := r.certManager(ctx)
+	installed, err := r.askForAuthority(ctx, s)
+	issued := secret != nil && len(secret.Data[corev1.TLSCertKey]) > 0 // a key alone is made first
 	switch {
-	case err != nil:
+	case err != nil && (!issued || isBlocked(err)):
 		return nil, err
-	case !installed && secret == nil:
+	case err != nil: // such as that cert-manager's webhook does not answer
+		s.unasked = err
+		s.wake(s.now.Add(lastRetry))
+	case !issued && !installed:
 		return nil, blockedf(v1alpha1.ReasonCertManagerMissing,
 			"cert-manager is not installed, and spec.ca.certManager has it issue the authority: install it, or leave that out")
-	case installed:
-		applied, err := r.apply(ctx, s.server, render.IssuedAuthority(s.server))
-		switch {
-		case err == nil:
-			s.certificate, _ = applied.(*certmanagerv1.Certificate)
-		case isBlocked(err) || secret == nil || len(secret.Data[corev1.TLSCertKey]) == 0:
-			return nil, err
-		default: // such as that cert-manager's webhook does not answer
-			s.unasked = err
-			s.wake(s.now.Add(lastRetry))
-		}
-	}
-	if secret == nil || len(secret.Data[corev1.TLSCertKey]) == 0 { // of a key alone it is made first
+	case !issued:
 		return nil, blockedf(v1alpha1.ReasonProgressing, "cert-manager has not issued the Certificate %s yet%s", name, failure(s.certificate))
 	}
 	if len(secret.Data[render.RootsKey]) == 0 {
@@ -56,6 +48,20 @@ func (r *AcmeServerReconciler) issuedAuthority(ctx context.Context, s *scope) (*
 		}
 	}
 	return authorityOf(secret)
+}
+
+// askForAuthority makes the Certificate of the authority, and keeps it as the spec has it,
+// where cert-manager is installed.
+func (r *AcmeServerReconciler) askForAuthority(ctx context.Context, s *scope) (installed bool, err error) {
+	if installed, err = r.certManager(ctx); err != nil || !installed {
+		return installed, err
+	}
+	applied, err := r.apply(ctx, s.server, render.IssuedAuthority(s.server))
+	if err != nil {
+		return true, err
+	}
+	s.certificate, _ = applied.(*certmanagerv1.Certificate)
+	return true, nil
 }
 
 // dropIssuedAuthority ends the renewal of an authority that is not signed with any more.

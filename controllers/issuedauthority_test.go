@@ -1,6 +1,7 @@
 package controllers_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
@@ -13,6 +14,8 @@ import (
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -161,4 +164,45 @@ func TestAnIssuerThatDoesNotSayItsRootIsToldOf(t *testing.T) {
 	if after := get(t, c, server, "internal-ca-issued", &corev1.Secret{}); !metav1.IsControlledBy(after, certificate) {
 		t.Errorf("its owners are %+v", after.OwnerReferences)
 	}
+}
+
+func TestAnAuthorityIsSignedWithThoughCertManagerCannotBeAsked(t *testing.T) {
+	t.Parallel()
+	c := shared
+	server := c.apply(t, v1alpha1.AcmeServerSpec{CA: issuedBy("company")})
+	c.issue(t, server, newCompany(t))
+	c.start(t, server)
+	webhook := &admissionregistrationv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "down." + server.Namespace},
+		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
+			Name: "webhook.cert-manager.io", AdmissionReviewVersions: []string{"v1"},
+			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: new("https://127.0.0.1:1/")},
+			SideEffects:  new(admissionregistrationv1.SideEffectClassNone), TimeoutSeconds: new(int32(1)),
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: server.Namespace}},
+			Rules: []admissionregistrationv1.RuleWithOperations{{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.OperationAll},
+				Rule:       admissionregistrationv1.Rule{APIGroups: []string{"cert-manager.io"}, APIVersions: []string{"*"}, Resources: []string{"certificates"}},
+			}},
+		}},
+	}
+	check(t, c.Create(t.Context(), webhook))
+	t.Cleanup(func() { _ = c.Delete(context.Background(), webhook) })
+	NewWithT(t).Eventually(func() error { // until the API server knows of it
+		certificate := get(t, c, server, "internal-ca-issued", &certmanagerv1.Certificate{})
+		certificate.Spec.Duration = &metav1.Duration{Duration: 30 * time.Hour}
+		return c.Update(t.Context(), certificate, client.DryRunAll)
+	}, patience).Should(MatchError(ContainSubstring("webhook")))
+	c.change(t, server, func(s *v1alpha1.AcmeServerSpec) {
+		s.CA.CertManager.Lifetime, s.Replicas = &metav1.Duration{Duration: 48 * time.Hour}, new(int32(2))
+	})
+	c.says(t, server, metav1.ConditionTrue, "cert-manager could not be asked for it as the spec is")
+	NewWithT(t).Eventually(func() int32 {
+		return *get(t, c, server, "internal", &appsv1.Deployment{}).Spec.Replicas
+	}, patience).Should(BeEquivalentTo(2), "what else was changed waits for cert-manager")
+	check(t, c.Delete(t.Context(), webhook))
+	c.change(t, server, func(s *v1alpha1.AcmeServerSpec) { s.Replicas = new(int32(1)) })
+	NewWithT(t).Eventually(func() time.Duration {
+		return get(t, c, server, "internal-ca-issued", &certmanagerv1.Certificate{}).Spec.Duration.Duration
+	}, 2*patience).Should(Equal(48 * time.Hour))
+	c.says(t, server, metav1.ConditionTrue, "cert-manager renews it")
 }
