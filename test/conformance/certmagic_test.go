@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"path/filepath"
 	"testing"
@@ -28,8 +29,12 @@ func prepareCertmagic(_ *testing.T, l *lab, s site) func(*testing.T) func() {
 		cfg.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(cfg, s.certmagicIssuer(l, log))}
 		ctx, cancel := context.WithCancel(t.Context())
 		server := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: 10 * time.Second}
-		listener, err := tls.Listen("tcp", loopback(l.tlsALPN01Port), cfg.TLSConfig())
-		if err != nil {
+		var listener net.Listener
+		// What another test is about to execute has the port of before until it does.
+		if err := settles(func() (err error) {
+			listener, err = tls.Listen("tcp", loopback(l.tlsALPN01Port), cfg.TLSConfig())
+			return err
+		}); err != nil {
 			t.Fatal(err)
 		}
 		go func() { _ = server.Serve(listener) }() // ends by Close
