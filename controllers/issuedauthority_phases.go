@@ -35,7 +35,8 @@ func (r *AcmeServerReconciler) issuedAuthority(ctx context.Context, s *scope) (*
 		return nil, blockedf(v1alpha1.ReasonCertManagerMissing,
 			"cert-manager is not installed, and spec.ca.certManager has it issue the authority: install it, or leave that out")
 	case !issued:
-		return nil, blockedf(v1alpha1.ReasonProgressing, "cert-manager has not issued the Certificate %s yet%s", name, failure(s.certificate))
+		return nil, blockedf(v1alpha1.ReasonProgressing,
+			"cert-manager has not issued the Certificate %s yet%s; if that lasts, see `kubectl -n %s describe certificaterequest`", name, failure(s.certificate), s.server.Namespace)
 	}
 	if len(secret.Data[render.RootsKey]) == 0 {
 		return nil, blockedf(v1alpha1.ReasonSecretInvalid,
