@@ -42,7 +42,8 @@ test-unit: ## Tests that need nothing but Go
 
 test-store: ## The store, acmeserver and the load generator, on a real Postgres
 	hack/postgres/ensure >/dev/null
-	go test -race ./acme/postgres/... ./cmd/acmeserver ./test/load/...
+	go test -race ./acme/postgres/... ./test/load/...
+	go test -race ./cmd/acmeserver
 
 test-controllers: ## The controllers, on a real kube-apiserver and etcd
 	hack/postgres/ensure >/dev/null
