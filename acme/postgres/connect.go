@@ -51,6 +51,9 @@ func urlKeys() []string {
 
 // poolConfig reads the configuration of a store's pool.
 func poolConfig(cfg Config) (*pgxpool.Config, error) {
+	if cfg.URL == "" { // it would be read as what the environment and the defaults of libpq say
+		return nil, errors.New("the database's connection URI is empty")
+	}
 	if err := checkKeys(cfg.URL); err != nil {
 		return nil, err
 	}

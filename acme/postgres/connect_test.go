@@ -115,6 +115,13 @@ func says(t *testing.T, what string) string {
 	return listener.Addr().String()
 }
 
+func TestAnEmptyURLIsNoDatabase(t *testing.T) {
+	t.Parallel()
+	if _, err := New(t.Context(), Config{}); err == nil || !strings.Contains(err.Error(), "connection URI is empty") {
+		t.Errorf("error %v; want that there is no URI", err)
+	}
+}
+
 func TestWithRootsEveryHostIsVerified(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewTLSServer(nil)

@@ -51,9 +51,6 @@ func (d *databaseFlags) settings() (postgres.Config, error) {
 		}
 		c.URL = strings.TrimSpace(string(data))
 	}
-	if c.URL == "" { // it would be read as what the environment and the defaults of libpq say
-		return c, errors.New("the database's connection URI is empty")
-	}
 	if d.rootsFile != "" {
 		data, err := os.ReadFile(d.rootsFile)
 		if err != nil {
