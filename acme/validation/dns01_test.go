@@ -109,7 +109,6 @@ func TestDNS01WhereTheServerIsSilent(t *testing.T) {
 func TestDNS01AsksTheNextServer(t *testing.T) {
 	t.Parallel()
 	const name = "_acme-challenge.foo.example"
-	v := validationOf(t, acme.DNS01, "foo.example")
 	for title, test := range map[string]struct {
 		first func(dns *acmetest.DNS)
 		want  expectation
@@ -124,7 +123,8 @@ func TestDNS01AsksTheNextServer(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
-			l, second := newLab(t), acmetest.StartDNS(t)
+			l, v := newLab(t), validationOf(t, acme.DNS01, "foo.example")
+			second := acmetest.StartDNS(t)
 			l.config.Timeout = 2 * time.Second
 			l.config.Resolvers = []string{l.dns.Address(), second.Address()}
 			test.first(l.dns)

@@ -61,7 +61,8 @@ func newLab(t *testing.T) *lab {
 	return &lab{dns: dns, config: validation.Config{Resolvers: []string{dns.Address()}, Networks: allowLoopback}}
 }
 
-// attempt makes the first attempt of a validation and returns its outcome.
+// attempt makes the first attempt of a validation and returns its outcome. The worker
+// writes into v, so tests that run at once need one each.
 func (l *lab) attempt(t *testing.T, v *acme.Validation) outcome {
 	t.Helper()
 	results := make(queue, 1)

@@ -132,10 +132,10 @@ func TestTLSALPN01OfACertificateThatAnotherSigned(t *testing.T) {
 			t.Parallel()
 			responder := acmetest.StartTLSALPN01(t)
 			responder.SetCertificate("foo.example", &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: right.PrivateKey})
-			here := *l
+			here, own := *l, *v
 			here.config.TLSALPN01Port = responder.Port()
 			want := expectation{problem: acme.IncorrectResponse, final: true, says: []string{"not self-signed", issuer}}
-			want.check(t, here.attempt(t, v))
+			want.check(t, here.attempt(t, &own))
 		})
 	}
 }

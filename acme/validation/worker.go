@@ -140,9 +140,9 @@ func (w *Worker) Prove(_ context.Context, v *acme.Validation) bool {
 	return true
 }
 
-// Validate takes over a validation that was leased for [Lease], and waits for its
-// result until ctx ends; the work goes on after that. It reports false where
-// there is no result yet: ctx has ended, or the worker is about to.
+// Validate takes over a validation that was leased for [Lease], which is the worker's
+// from then on, and waits for its result until ctx ends; the work goes on after that. It
+// reports false where there is no result yet: ctx has ended, or the worker is about to.
 func (w *Worker) Validate(ctx context.Context, v *acme.Validation) (acme.Challenge, bool) {
 	result, forget := w.waiters.add(v)
 	defer forget()
