@@ -326,7 +326,11 @@ func TestLimitsThatAreAsTheyWereAreNotWritten(t *testing.T) {
 		t.Errorf("a server that is at work and not ready is looked at after %s", again)
 	}
 	shared.startServers(t, server, 1)
-	shared.condition(t, server, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonServing)
+	// The cache learns of it a moment later.
+	NewWithT(t).Eventually(func() time.Duration {
+		_, again := reconcileLimits(t, server)
+		return again
+	}, patience).Should(Equal(30 * time.Second))
 	policies, err := controllers.NewRateLimitPolicies(shared.reconciler)
 	check(t, err)
 	before, err := store.RateLimitPolicy(t.Context())
