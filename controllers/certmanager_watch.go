@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -93,17 +94,24 @@ func (w *certManagerWatch) start() error {
 	}
 	ofServers := handler.TypedEnqueueRequestForOwner[*certmanagerv1.Certificate](
 		w.manager.GetScheme(), mapper, &v1alpha1.AcmeServer{}, handler.OnlyControllerOwner())
-	for _, watch := range []source.Source{
+	for _, watch := range []source.SyncingSource{
 		source.Kind(w.manager.GetCache(), &certmanagerv1.ClusterIssuer{}, enqueueIssuersServer()),
 		source.Kind(w.certificates, &certmanagerv1.Certificate{}, ofServers),
 	} {
-		if err := w.controller.Watch(watch); err != nil {
+		if err := w.controller.Watch(loggedSource{watch}); err != nil {
 			return fmt.Errorf("watching cert-manager's objects: %w", err)
 		}
 	}
 	w.running = true
 	return nil
 }
+
+// loggedSource is a source that a log in JSON can tell of: the library logs the source
+// itself, which has no JSON.
+type loggedSource struct{ source.SyncingSource }
+
+// LogValue implements [slog.LogValuer].
+func (s loggedSource) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s.SyncingSource)) }
 
 // stop ends the watch, which would fail for ever without the CRDs.
 func (w *certManagerWatch) stop(ctx context.Context) {
