@@ -74,7 +74,6 @@ type Config struct {
 // AcmeServerReconciler reconciles AcmeServers.
 type AcmeServerReconciler struct {
 	Config
-	metrics    *serverMetrics
 	watch      certManagerWatch
 	migrations *migrations
 }
@@ -87,11 +86,7 @@ func New(cfg Config) (*AcmeServerReconciler, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	metrics, err := newServerMetrics(cfg.Registerer)
-	if err != nil {
-		return nil, err
-	}
-	return &AcmeServerReconciler{Config: cfg, migrations: newMigrations(), metrics: metrics}, nil
+	return &AcmeServerReconciler{Config: cfg, migrations: newMigrations()}, nil
 }
 
 // phase is a step of a reconcile. What came of it is told by its condition.
@@ -122,7 +117,6 @@ func (r *AcmeServerReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if err := r.Client.Get(ctx, req.NamespacedName, server); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.migrations.forget(req.NamespacedName)
-			r.metrics.forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}

@@ -219,7 +219,6 @@ func (r *AcmeServerReconciler) observe(ctx context.Context, s *scope) error {
 // condition that did.
 func (r *AcmeServerReconciler) report(ctx context.Context, s *scope) error {
 	status := statusOf(s)
-	r.metrics.observe(client.ObjectKeyFromObject(s.server), status)
 	if equality.Semantic.DeepEqual(s.server.Status, status) {
 		return nil
 	}

@@ -143,6 +143,11 @@ func (r *AcmeServerReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Ma
 	if err != nil {
 		return fmt.Errorf("controller of AcmeServers: %w", err)
 	}
+	if r.Registerer != nil {
+		if err := mgr.Add(statusMetrics{r.Client}.onceElected(r.Registerer)); err != nil {
+			return fmt.Errorf("metrics of AcmeServers: %w", err)
+		}
+	}
 	return r.watch.setup(c, mgr, r.Namespaces)
 }
 

@@ -56,6 +56,9 @@ func TestAFleetOfServersBecomesReadyAndThenCostsNoWrite(t *testing.T) {
 		})
 	}
 	check(t, raise.Wait())
+	if t.Failed() { // one that is missing has ended its goroutine, not the test
+		t.FailNow()
+	}
 	n := float64(len(servers))
 	after := heap()
 	t.Logf("%d servers ready in %s; each %.1f reads and %.1f writes; heap %.0f MiB, of which %.0f MiB are objects, %.0f KiB for each",
@@ -78,12 +81,41 @@ func TestAFleetOfServersBecomesReadyAndThenCostsNoWrite(t *testing.T) {
 	took := time.Since(resync)
 	runtime.ReadMemStats(&allocated)
 	t.Logf("a reconcile with nothing to do takes %s and %.0f allocations", took/time.Duration(len(servers)), float64(allocated.Mallocs-mallocs)/n)
+	if ready := c.measuredReady(t); ready != len(servers) {
+		t.Errorf("by the metrics, %d of %d AcmeServers are ready", ready, len(servers))
+	}
+}
+
+// measuredReady counts the AcmeServers that are ready by the operator's metrics.
+func (c *cluster) measuredReady(t *testing.T) (ready int) {
+	t.Helper()
+	families, err := c.registry.Gather()
+	check(t, err)
+	for _, family := range families {
+		if family.GetName() != "acme_operator_condition" {
+			continue
+		}
+		for _, metric := range family.Metric {
+			for _, label := range metric.Label {
+				if label.GetName() == "condition" && label.GetValue() == v1alpha1.ConditionReady {
+					ready += int(metric.GetGauge().GetValue())
+				}
+			}
+		}
+	}
+	return ready
 }
 
 // raise makes an AcmeServer and does what the other controllers would, until it is ready.
 func (c *cluster) raise(t *testing.T) *v1alpha1.AcmeServer {
 	t.Helper()
 	server := c.apply(t, v1alpha1.AcmeServerSpec{})
+	defer func() {
+		if t.Failed() {
+			_ = c.Get(t.Context(), client.ObjectKeyFromObject(server), server)
+			t.Logf("%s: %+v", server.Namespace, server.Status.Conditions)
+		}
+	}()
 	c.startDatabase(t, server)
 	c.startServers(t, server, 1)
 	c.register(t, render.ClusterIssuerName(server))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -89,8 +90,9 @@ type cluster struct {
 	collects sync.Map
 	// limits has the limits of databases, by their URL.
 	limits sync.Map
-	// sent is what the operator asked of the API.
-	sent requests
+	// sent is what the operator asked of the API, and registry has its metrics.
+	sent     requests
+	registry *prometheus.Registry
 }
 
 // startCluster starts a kube-apiserver, an etcd and the operator.
@@ -106,7 +108,7 @@ func startCluster() (*cluster, func(), error) {
 		return nil, nil, fmt.Errorf("kube-apiserver and etcd of KUBEBUILDER_ASSETS=%s: %w", os.Getenv("KUBEBUILDER_ASSETS"), err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &cluster{config: address}
+	c := &cluster{config: address, registry: prometheus.NewRegistry()}
 	done := make(chan error, 1)
 	stop := func() {
 		cancel()
@@ -147,7 +149,7 @@ func (c *cluster) startOperator(ctx context.Context, done chan<- error) error {
 	}
 	c.parts = controllers.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder(render.Operator),
-		Pending: c.pending, Migrate: c.migrate,
+		Pending: c.pending, Migrate: c.migrate, Registerer: c.registry,
 		Platform: render.Platform{ServerImage: "acme:test", DatabaseImage: "postgres:test", ClusterDomain: "cluster.local", OperatorNamespace: "acme-ca-system", CertManagerNamespace: "default", ClusterIssuerNamespaces: []string{freeNamespace}},
 	}
 	if c.reconciler, err = controllers.New(c.parts); err != nil {
