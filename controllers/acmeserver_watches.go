@@ -74,6 +74,11 @@ func CacheOptions() cache.Options {
 	return options
 }
 
+// HeapGrowth is by how many per cent an operator's heap should grow before garbage is
+// collected (debug.SetGCPercent). Nearly all of it is the cache, which stays, so that
+// Go's default takes as much again; and there is little work that would wait for it.
+const HeapGrowth = 50
+
 // oursOnly selects what bears our label.
 func oursOnly() labels.Selector {
 	return labels.SelectorFromSet(labels.Set{render.LabelManagedBy: render.Operator})

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
+	"github.com/acme-ca/acme-ca-operator/controllers"
 	"github.com/acme-ca/acme-ca-operator/controllers/render"
 )
 
@@ -45,6 +47,7 @@ func TestAFleetOfServersBecomesReadyAndThenCostsNoWrite(t *testing.T) {
 	defer stop()
 	check(t, c.installCertManager())
 
+	defer debug.SetGCPercent(debug.SetGCPercent(controllers.HeapGrowth))
 	before, start := heap(), time.Now()
 	servers := make([]*v1alpha1.AcmeServer, *fleetSize)
 	var raise errgroup.Group

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
@@ -38,6 +39,9 @@ func run(ctx context.Context, args []string) error {
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
 	klog.SetSlogLogger(slog.New(handler))
 	slog.New(handler).Info("starting", "version", version)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(controllers.HeapGrowth)
+	}
 	cluster, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("the cluster's address: %w", err)
