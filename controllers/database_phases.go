@@ -213,7 +213,8 @@ func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) er
 	}
 	switch {
 	case err != nil && s.databaseStarts():
-		return retryf(v1alpha1.ReasonProgressing, "the embedded database has started and is not reached by its Service yet")
+		s.wake(s.now.Add(time.Second)) // no error to log: it is so at each start
+		return blockedf(v1alpha1.ReasonProgressing, "the embedded database has started and is not reached by its Service yet")
 	case err != nil:
 		name, _ := render.DatabaseSecret(s.server)
 		return retryf(v1alpha1.ReasonUnreachable,
@@ -249,8 +250,10 @@ const startTime = time.Minute
 // databaseStarts reports whether the embedded database has started just now.
 func (s *scope) databaseStarts() bool {
 	c := meta.FindStatusCondition(s.server.Status.Conditions, v1alpha1.ConditionDatabaseReady)
-	return s.server.Spec.Database.SecretRef == nil && c != nil && c.Reason == v1alpha1.ReasonProgressing &&
-		s.now.Sub(c.LastTransitionTime.Time) < startTime
+	if s.server.Spec.Database.SecretRef != nil {
+		return false
+	}
+	return c == nil || c.Reason == v1alpha1.ReasonProgressing && s.now.Sub(c.LastTransitionTime.Time) < startTime
 }
 
 // withoutSecrets takes a connection URI and its password out of a text. Libraries

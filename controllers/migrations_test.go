@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
 	corev1 "k8s.io/api/core/v1"
@@ -87,4 +88,21 @@ func TestQuestionToADatabaseHasABound(t *testing.T) {
 	}))
 	shared.applyAt(t, "migration-asked.test")
 	NewWithT(t).Eventually(bounded, patience).Should(Receive(BeTrue()))
+}
+
+func TestEmbeddedDatabaseThatIsNotReachedAtOnceIsNoError(t *testing.T) {
+	t.Parallel()
+	server := shared.apply(t, v1alpha1.AcmeServerSpec{})
+	shared.databases.Store(server.Namespace, errors.New("connection refused"))
+	shared.startDatabase(t, server)
+	said := func() string {
+		return shared.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
+	}
+	NewWithT(t).Eventually(said, patience).Should(ContainSubstring("not reached by its Service yet"))
+	result, err := shared.reconciler.Reconcile(t.Context(), requestOf(server))
+	if err != nil || result.RequeueAfter != time.Second {
+		t.Errorf("it is tried again after %s (%v)", result.RequeueAfter, err)
+	}
+	shared.databases.Delete(server.Namespace)
+	shared.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
 }
