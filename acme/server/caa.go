@@ -16,8 +16,10 @@ const (
 	caaLasts = 8 * time.Hour
 	// caaTimeout bounds the lookups of all names of an order together.
 	caaTimeout = 10 * time.Second
-	// caaAtOnce bounds how many names' records are looked up at once.
-	caaAtOnce = 10
+	// caaAtOnce bounds how many names' records are looked up at once for one request, and
+	// caaRequests for how many requests: an order stays ready when its lookups fail, so
+	// that a client can ask for them again and again.
+	caaAtOnce, caaRequests = 10, 32
 )
 
 // recheckCAA reads the CAA records of an order's names again where they were read
@@ -32,8 +34,13 @@ func (s *Server) recheckCAA(r *request, id acme.ID) error {
 		return nil
 	}
 	order, authorizations, err := s.config.Store.OrderAuthorizations(r.ctx, r.proof, id)
-	if err != nil || order.Status != acme.OrderReady {
-		return err // what is wrong with the order is for FinalizeOrder to say
+	switch {
+	case err != nil:
+		return err
+	case order.Status == acme.OrderPending: // not for FinalizeOrder, which may find it ready
+		return finalizeProblem(&acme.StateError{Object: "order", ID: id, State: string(order.Status)})
+	case order.Status != acme.OrderReady:
+		return nil // what is wrong with the order is for FinalizeOrder to say
 	}
 	var stale []*acme.Challenge
 	var names []acme.Identifier
@@ -46,12 +53,30 @@ func (s *Server) recheckCAA(r *request, id acme.ID) error {
 	if len(names) == 0 {
 		return nil
 	}
-	r.leave()
-	found := s.checkCAA(r, names, stale)
-	if err := r.enter(); err != nil {
+	found, err := s.takeCAATurn(r, func() []*acme.Problem { return s.checkCAA(r, names, stale) })
+	if err != nil {
 		return err
 	}
 	return together(found, len(order.Identifiers)) // the order stays ready: a record can be corrected
+}
+
+// takeCAATurn calls look when few enough requests look records up, for which it waits
+// in the place of the request: so there are no more who wait than those have room. The
+// place is another's while look runs.
+func (s *Server) takeCAATurn(r *request, look func() []*acme.Problem) ([]*acme.Problem, error) {
+	patience := time.NewTimer(caaTimeout)
+	defer patience.Stop()
+	select {
+	case s.caaTurns <- struct{}{}:
+		defer func() { <-s.caaTurns }()
+	case <-patience.C:
+		return nil, overloaded()
+	case <-r.ctx.Done():
+		return nil, r.ctx.Err()
+	}
+	r.leave()
+	found := look()
+	return found, r.enter()
 }
 
 // proofOf returns the challenge by which control of a name was proved; a zero one

@@ -154,3 +154,65 @@ func TestASlowDNSTakesNobodysPlaceAndHasOneDeadlineForAllNames(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// provedMeanwhile is a store in which an order becomes ready right after it was looked at.
+type provedMeanwhile struct {
+	acmetest.Store
+	prove func()
+}
+
+func (s *provedMeanwhile) OrderAuthorizations(ctx context.Context, by *acme.Proof, order acme.ID) (*acme.Order, []*acme.Authorization, error) {
+	o, authorizations, err := s.Store.OrderAuthorizations(ctx, by, order)
+	s.prove()
+	return o, authorizations, err
+}
+
+func TestAnOrderThatBecomesReadyAfterTheLookIsNotFinalizedWithoutCAA(t *testing.T) {
+	t.Parallel()
+	memory, at := acmetest.NewMemory(), new(clock)
+	store := &provedMeanwhile{Store: memory}
+	c := acmetest.StartServer(t, store, server.Config{
+		CAA: &records{forbidden: []string{"a.example"}}, Now: at.now, Validator: &proof{store: memory},
+	}).NewAccount(t)
+	order := must(c.NewOrder(t.Context(), "a.example"))(t)
+	at.advance(9 * time.Hour)
+	store.prove = func() { prove(t, c, order) }
+	csr := base64.RawURLEncoding.EncodeToString(acmetest.NewCSR(t, acmetest.NewKey(t), "a.example"))
+	for _, want := range []acme.ProblemType{acme.OrderNotReady, acme.CAA} {
+		resp := must(c.Post(t.Context(), order.Finalize, map[string]string{"csr": csr}))(t)
+		if problemType(resp) != want {
+			t.Errorf("status %d, %s; want %s", resp.Status, resp.Body, want)
+		}
+		store.prove = func() {}
+	}
+}
+
+func TestRecordsAreLookedUpForSoManyRequestsAtOnceAndNoMore(t *testing.T) {
+	t.Parallel()
+	const most = 32
+	caa := &slowRecords{asked: make(chan time.Time, 2*most), goOn: make(chan struct{})}
+	c := acmetest.StartServer(t, acmetest.NewMemory(), server.Config{CAA: caa}).NewAccount(t)
+	finalized := make(chan error, most+1)
+	for range most + 1 {
+		order := must(c.NewOrder(t.Context(), "a.example"))(t)
+		csr := acmetest.NewCSR(t, acmetest.NewKey(t), "a.example")
+		go func() {
+			_, err := c.Finalize(t.Context(), order, csr)
+			finalized <- err
+		}()
+	}
+	for range most {
+		<-caa.asked
+	}
+	select {
+	case <-caa.asked:
+		t.Error("one more is looked up at once")
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(caa.goOn)
+	for range most + 1 {
+		if err := <-finalized; err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -32,15 +32,20 @@ type gate struct {
 func (r *request) enter() error {
 	if n := r.gate.inFlight.Add(1); n > r.gate.most {
 		r.gate.inFlight.Add(-1)
-		return fmt.Errorf("%w: %w", errOverload, &acme.Problem{
-			// 503 is what clients retry; of 429 some believe that it is final.
-			Type: acme.ServerInternal, Status: http.StatusServiceUnavailable,
-			RetryAfter: minOverloadRetry + rand.N(maxOverloadRetry-minOverloadRetry), //nolint:gosec // spread, no secret
-			Detail:     "the service has too many requests to work on at the moment; come back a little later",
-		})
+		return overloaded()
 	}
 	r.entered = true
 	return nil
+}
+
+// overloaded returns the problem of a request that is turned away.
+func overloaded() error {
+	return fmt.Errorf("%w: %w", errOverload, &acme.Problem{
+		// 503 is what clients retry; of 429 some believe that it is final.
+		Type: acme.ServerInternal, Status: http.StatusServiceUnavailable,
+		RetryAfter: minOverloadRetry + rand.N(maxOverloadRetry-minOverloadRetry), //nolint:gosec // spread, no secret
+		Detail:     "the service has too many requests to work on at the moment; come back a little later",
+	})
 }
 
 // leave ends the work on a request; what is left for it is to wait, or to be answered.

@@ -112,6 +112,8 @@ type Server struct {
 	// acme and distribution bound the requests of each face, so that neither is
 	// turned away for those of the other.
 	acme, distribution gate
+	// caaTurns has room for the requests that may look CAA records up at once.
+	caaTurns chan struct{}
 }
 
 // authentication is how a route's requests prove who they are from.
@@ -225,7 +227,9 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, accounts: accounts, crls: crlCache{wake: make(chan struct{}, 1)}}
+	s := &Server{
+		config: c, accounts: accounts, crls: crlCache{wake: make(chan struct{}, 1)}, caaTurns: make(chan struct{}, caaRequests),
+	}
 	s.acme.most, s.distribution.most = int64(c.MaxRequests), maxDistribution
 	s.metrics = newMetrics(c.Registerer, func() float64 { return float64(s.acme.inFlight.Load()) })
 	for _, u := range c.URLs {
