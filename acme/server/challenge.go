@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
@@ -32,6 +33,9 @@ func (s *Server) challenge(r *request) (*response, error) {
 		return nil, err
 	}
 	t := acme.ChallengeType(r.path("type"))
+	if !slices.Contains(acme.ChallengeTypes, t) { // it may be no text that a database takes
+		return nil, noChallenge()
+	}
 	if r.isPostAsGet() {
 		a, err := s.config.Store.Authorization(r.ctx, r.proof, id)
 		if err != nil {
@@ -89,10 +93,13 @@ func (s *Server) awaitValidation(r *request, v *acme.Validation) (acme.Challenge
 	return s.config.Validator.Validate(ctx, v)
 }
 
+// noChallenge says that there is no challenge of the type that was asked for.
+func noChallenge() error { return notFound("the authorization has no challenge of this type") }
+
 // challengeResponse answers with a challenge; nil where there is none of the type.
 func (s *Server) challengeResponse(r *request, a *acme.Authorization, c *acme.Challenge) (*response, error) {
 	if c == nil {
-		return nil, notFound("the authorization has no challenge of this type")
+		return nil, noChallenge()
 	}
 	showTrust(a)
 	resp := &response{body: s.challengeBody(r, a, c), links: []string{link(r.base.authorization(a.ID), "up")}}

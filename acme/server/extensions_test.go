@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/base64"
@@ -395,5 +396,30 @@ func TestAnAuthorizationIsUsedAgainWhereThatIsConfigured(t *testing.T) {
 	}
 	if other := s.NewAccount(t); must(other.NewOrder(t.Context(), "a.example"))(t).Status != acme.OrderPending {
 		t.Error("another account used it")
+	}
+}
+
+// unasked is a store that is not to be asked for challenges.
+type unasked struct {
+	acmetest.Store
+	t *testing.T
+}
+
+func (s *unasked) Prove(_ context.Context, _ *acme.Proof, id acme.ID, t acme.ChallengeType, _ acme.ProveFunc) (*acme.Authorization, error) {
+	s.t.Errorf("the store is asked for a challenge %q of %s", t, id)
+	return nil, acme.ErrNotFound
+}
+
+func TestAChallengeOfATypeThatThereIsNotIsNotFound(t *testing.T) {
+	t.Parallel()
+	memory := acmetest.NewMemory()
+	c := acmetest.StartServer(t, &unasked{memory, t}, server.Config{Validator: &proof{store: memory}}).NewAccount(t)
+	order := must(c.NewOrder(t.Context(), "a.example"))(t)
+	challenge := must(c.GetAuthorization(t.Context(), order.Authorizations[0]))(t).Challenges[0].URL
+	for _, typ := range []string{"http-02", "%00", "%ff"} { // the last two are no text to a database
+		url := challenge[:strings.LastIndex(challenge, "/")+1] + typ
+		if resp := must(c.Post(t.Context(), url, map[string]any{}))(t); resp.Status != http.StatusNotFound {
+			t.Errorf("%s: status %d, %s", typ, resp.Status, resp.Body)
+		}
 	}
 }

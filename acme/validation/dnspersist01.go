@@ -72,6 +72,10 @@ func (m *dnsPersist01) prove(ctx context.Context, v *acme.Validation) *failure {
 	return failed(wrong.Type, "dns-persist-01 at %s: %s", name, wrong.Detail)
 }
 
+// farFuture is the end of the year 9999, in seconds since 1970: what ends later ends then,
+// as not every time of int64 is one of the database.
+const farFuture = 253402300799
+
 // judge decides whether a record of ours allows the account to have the name, and
 // until when; zero for no end.
 func (m *dnsPersist01) judge(value issueValue, v *acme.Validation) (until time.Time, problem *acme.Problem) {
@@ -102,7 +106,7 @@ func (m *dnsPersist01) judge(value issueValue, v *acme.Validation) (until time.T
 		if err != nil || strings.Trim(end, "0123456789") != "" {
 			return until, acme.Problemf(acme.Malformed, "its persistUntil is not a number of seconds since 1970")
 		}
-		until = time.Unix(seconds, 0)
+		until = time.Unix(min(seconds, farFuture), 0)
 	}
 	switch {
 	case account == "":

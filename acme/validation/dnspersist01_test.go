@@ -76,6 +76,9 @@ func TestDNSPersist01(t *testing.T) {
 		"a proof ends with its record": {
 			records: func(v *acme.Validation) []string { return []string{ours(v, "; persistUntil="+later)} }, until: true,
 		},
+		"a proof ends in the year 9999 if not before": {
+			records: func(v *acme.Validation) []string { return []string{ours(v, "; persistUntil=10000000000000")} }, until: true,
+		},
 		"a record that has ended does not": {
 			records: func(v *acme.Validation) []string { return []string{ours(v, "; persistUntil=1721952000")} },
 			want:    expectation{problem: acme.Unauthorized, says: []string{"its persistUntil was 2024-07-26T00:00:00Z"}},
@@ -147,7 +150,7 @@ func TestDNSPersist01(t *testing.T) {
 				l.dns.SetTXT("_validation-persist."+v.Identifier.Value, records...)
 			}
 			test.want.check(t, l.attempt(t, v))
-			if v.Until.IsZero() == test.until {
+			if v.Until.IsZero() == test.until || v.Until.Year() > 9999 {
 				t.Errorf("the proof ends %s", v.Until)
 			}
 		})
