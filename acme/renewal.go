@@ -92,9 +92,14 @@ type Renewal struct {
 // refused by it: an order over it is no renewal, and owes what others do.
 const Renewals LimitName = "renewals"
 
+// minRenewalPeriod bounds what a client makes of [RenewalLimit] by ordering certificates
+// that live for seconds. It is short enough for those that live for the shortest time
+// of a profile.
+const minRenewalPeriod = 30 * time.Minute
+
 // RenewalLimit is how many orders are renewals, of an account and the names of a
 // certificate: 20 in half of its life, in which one is enough for a client that
 // works, and a loop, of whatever kind, comes to an end.
 func RenewalLimit(lifetime time.Duration) Limit {
-	return Limit{Count: 20, Period: max(lifetime/2, time.Second)}
+	return Limit{Count: 20, Period: max(lifetime/2, minRenewalPeriod)}
 }

@@ -116,6 +116,22 @@ var renewalTests = []storeTest{
 		r.limit.Renewal.Names = acme.NameSet{1}
 		r.wantExempt("another certificate", a.ID, "a.test")
 	}},
+	{"what a client chooses a certificate's life to be is not how many orders renew it", func(t *testing.T, s Store) {
+		a := addAccount(t, s)
+		r := &renewer{t: t, store: s, issuer: NewIssuer(t, s), limit: perHour(acme.OrdersPerAccount, "x", 1)}
+		first, _, err := r.order(a.ID, "a.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.issue(first, 2*time.Second, 2*time.Second)
+		for range 20 {
+			r.wantExempt("a renewal", a.ID, "a.test")
+		}
+		// For twice as long as one of 20 in half a life of four seconds.
+		for start := time.Now(); time.Since(start) < 200*time.Millisecond && !t.Failed(); {
+			r.wantOwed("one more", a.ID, "a.test")
+		}
+	}},
 	{"a renewal that is refused by another limit is not counted", func(t *testing.T, s Store) {
 		a := addAccount(t, s)
 		r := &renewer{t: t, store: s, issuer: NewIssuer(t, s), limit: perHour(acme.OrdersPerAccount, "x", 1)}

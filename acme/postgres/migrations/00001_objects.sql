@@ -327,7 +327,7 @@ BEGIN
         WHERE now() >= c.not_before + (c.not_after - c.not_before) / 2;
     END IF;
     IF life IS NOT NULL THEN
-        unit := greatest(life / 2, interval '1 second') / 20;
+        unit := greatest(life / 2, interval '30 minutes') / 20; -- acme.RenewalLimit
         IF EXISTS (SELECT FROM limits k
             WHERE k.name = 'renewals' AND k.subject = renewals(account, names) AND k.tat > clock_timestamp() + 19 * unit)
         THEN
