@@ -121,6 +121,16 @@ const (
 	lastRetry  = 30 * time.Second
 )
 
+// retries spaces the tries of a reconcile that fails.
+func retries() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry)
+}
+
+// inOrder has what is asked for first be reconciled first. The library's queue has what
+// was there at the start give way to all that is asked for later, for ever: while others
+// keep the operator busy, such an AcmeServer would not be looked at.
+var inOrder = new(false)
+
 // SetupWithManager lets the reconciler run with a manager whose cache and client
 // have the options of [CacheOptions] and [ClientOptions].
 func (r *AcmeServerReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
@@ -139,7 +149,10 @@ func (r *AcmeServerReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Ma
 		WithOptions(controller.Options{
 			// More than databases that do not answer will soon keep busy.
 			MaxConcurrentReconciles: 8,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+			// A cache that does not fill, or an API server that does not answer, keeps nobody busy for ever.
+			ReconciliationTimeout: time.Minute,
+			UsePriorityQueue:      inOrder,
+			RateLimiter:           retries(),
 		})
 	for _, kind := range ownedKinds() {
 		b = b.Owns(kind)

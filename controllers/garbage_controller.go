@@ -79,7 +79,11 @@ func (r *GarbageReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}}
 	err := ctrl.NewControllerManagedBy(mgr).Named("garbage").
 		For(&v1alpha1.AcmeServer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, databaseChanged))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 16}). // they wait, mostly: for their databases
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 16, // they wait, mostly: for their databases
+			UsePriorityQueue:        inOrder,
+			RateLimiter:             retries(),
+		}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("controller of garbage: %w", err)

@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -129,7 +128,8 @@ func (r *RateLimitReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Man
 		Watches(&v1alpha1.AcmeRateLimitPolicy{}, handler.EnqueueRequestsFromMapFunc(r.serversOfPolicy), builder.WithPredicates(policyChanged)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 8,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+			UsePriorityQueue:        inOrder,
+			RateLimiter:             retries(),
 		}).
 		Complete(r)
 	if err != nil {
@@ -289,7 +289,7 @@ func (r *RateLimitReconciler) next(l *limitScope) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case l.blocked:
+	case l.blocked && !databaseReady(l.server): // else what was missing for a moment is there again, and no change follows
 		return 0
 	case l.inForce == nil:
 		return limitsAgain
