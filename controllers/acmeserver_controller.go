@@ -133,7 +133,8 @@ func (r *AcmeServerReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		// Somebody wrote what we had read before; what they wrote comes, or has come.
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return ctrl.Result{}, nil // the AcmeServer will be deleted in a moment
+		// The AcmeServer will be deleted in a moment, unless it is cert-manager's namespace that ends.
+		return ctrl.Result{RequeueAfter: lastRetry}, nil
 	case err != nil:
 		return ctrl.Result{}, err
 	}

@@ -110,6 +110,30 @@ func TestKeptAuthorityIsUsedAgain(t *testing.T) {
 	}
 }
 
+func TestSecretsOfAnAcmeServerThatWasDeletedAreNotTakenOver(t *testing.T) {
+	t.Parallel()
+	c := shared
+	server := c.ready(t, v1alpha1.AcmeServerSpec{DeletionPolicy: v1alpha1.DeletionDelete})
+	before := get(t, c, server, "internal-ca", &corev1.Secret{})
+	check(t, c.Delete(t.Context(), server))
+	gone(t, c, server, "internal", &v1alpha1.AcmeServer{})
+	// Nothing collects garbage here: the root goes first, as it may.
+	check(t, c.Delete(t.Context(), get(t, c, server, "internal-root-ca", &corev1.Secret{})))
+	again := &v1alpha1.AcmeServer{ObjectMeta: metav1.ObjectMeta{Name: "internal", Namespace: server.Namespace}}
+	check(t, c.Create(t.Context(), again))
+	NewWithT(t).Eventually(func() time.Duration { // the cache learns of it a moment later
+		result, err := c.reconciler.Reconcile(t.Context(), requestOf(again))
+		check(t, err)
+		return result.RequeueAfter
+	}, patience).Should(Equal(time.Second))
+	if now := get(t, c, server, "internal-ca", &corev1.Secret{}); now.ResourceVersion != before.ResourceVersion {
+		t.Errorf("the Secret of the one before was written; its owners are %v", now.OwnerReferences)
+	}
+	check(t, c.Delete(t.Context(), before))
+	c.condition(t, again, v1alpha1.ConditionCertificateAuthorityReady, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	get(t, c, server, "internal-root-ca", &corev1.Secret{})
+}
+
 // reconcileAt reconciles once as if it were another time, and returns what was written.
 func (c *cluster) reconcileAt(t *testing.T, server *v1alpha1.AcmeServer, now time.Time) (written []string) {
 	t.Helper()

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -38,6 +39,10 @@ func (r *AcmeServerReconciler) ownSecret(ctx context.Context, s *v1alpha1.AcmeSe
 	secret, err := r.secret(ctx, s, name)
 	if err != nil || secret == nil {
 		return nil, err
+	}
+	if owner := metav1.GetControllerOf(secret); owner != nil && owner.Kind == "AcmeServer" && owner.UID != s.UID || !secret.DeletionTimestamp.IsZero() {
+		// It goes with one that was deleted just now: half of what that had might be gone already.
+		return nil, apierrors.NewConflict(corev1.Resource("secrets"), name, errors.New("it is of an AcmeServer that was deleted, and is deleted in a moment"))
 	}
 	if !render.IsOwnSecret(s, secret) {
 		return nil, blockedf(v1alpha1.ReasonNameTaken,

@@ -53,9 +53,9 @@ var operator = []replacement{
 	},
 	{
 		"        - name: GOMEMLIMIT\n          value: 230MiB\n",
-		"        - name: GOMEMLIMIT\n          value: {{ .Values.goMemoryLimit }}\n",
+		"        - name: GOMEMLIMIT\n          value: {{ .Values.goMemoryLimit | quote }}\n",
 	},
-	{"          value: docker.io/library/postgres:18\n", "          value: {{ .Values.databaseImage }}\n"},
+	{"          value: docker.io/library/postgres:18\n", "          value: {{ .Values.databaseImage | quote }}\n"},
 	{
 		"        image: acme-ca-operator:latest\n        imagePullPolicy: IfNotPresent\n",
 		"        image: {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}\n        imagePullPolicy: {{ .Values.image.pullPolicy }}\n",
