@@ -121,15 +121,17 @@ const (
 	lastRetry  = 30 * time.Second
 )
 
-// retries spaces the tries of a reconcile that fails.
-func retries() workqueue.TypedRateLimiter[reconcile.Request] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry)
+// options returns how each controller works, by how many reconciles at once. What is asked
+// for first is reconciled first: the library's own queue has what was there at the start
+// give way to all that is asked for later, for ever, so that it would not be looked at
+// while others keep the operator busy.
+func options(atOnce int) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: atOnce,
+		UsePriorityQueue:        new(false),
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+	}
 }
-
-// inOrder has what is asked for first be reconciled first. The library's queue has what
-// was there at the start give way to all that is asked for later, for ever: while others
-// keep the operator busy, such an AcmeServer would not be looked at.
-var inOrder = new(false)
 
 // SetupWithManager lets the reconciler run with a manager whose cache and client
 // have the options of [CacheOptions] and [ClientOptions].
@@ -141,19 +143,15 @@ func (r *AcmeServerReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Ma
 	if err != nil {
 		return fmt.Errorf("indexing AcmeServers by their Secrets: %w", err)
 	}
+	o := options(8) // more than databases that do not answer will soon keep busy
+	// A cache that does not fill, or an API server that does not answer, keeps nobody busy for ever.
+	o.ReconciliationTimeout = time.Minute
 	b := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.AcmeServer{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.serversOfSecret)).
 		Watches(&apiextensionsv1.CustomResourceDefinition{}, handler.EnqueueRequestsFromMapFunc(r.allServers)).
 		WatchesRawSource(source.Channel(r.migrations.ended, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{
-			// More than databases that do not answer will soon keep busy.
-			MaxConcurrentReconciles: 8,
-			// A cache that does not fill, or an API server that does not answer, keeps nobody busy for ever.
-			ReconciliationTimeout: time.Minute,
-			UsePriorityQueue:      inOrder,
-			RateLimiter:           retries(),
-		})
+		WithOptions(o)
 	for _, kind := range ownedKinds() {
 		b = b.Owns(kind)
 	}

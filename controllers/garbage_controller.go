@@ -15,7 +15,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
@@ -79,11 +78,7 @@ func (r *GarbageReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}}
 	err := ctrl.NewControllerManagedBy(mgr).Named("garbage").
 		For(&v1alpha1.AcmeServer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, databaseChanged))).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: 16, // they wait, mostly: for their databases
-			UsePriorityQueue:        inOrder,
-			RateLimiter:             retries(),
-		}).
+		WithOptions(options(16)). // they wait, mostly: for their databases
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("controller of garbage: %w", err)

@@ -14,7 +14,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -126,11 +125,7 @@ func (r *RateLimitReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Man
 	err = ctrl.NewControllerManagedBy(mgr).Named("ratelimits").
 		For(&v1alpha1.AcmeServer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, serversChanged))).
 		Watches(&v1alpha1.AcmeRateLimitPolicy{}, handler.EnqueueRequestsFromMapFunc(r.serversOfPolicy), builder.WithPredicates(policyChanged)).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: 8,
-			UsePriorityQueue:        inOrder,
-			RateLimiter:             retries(),
-		}).
+		WithOptions(options(8)).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("controller of rate limits: %w", err)

@@ -14,7 +14,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -53,7 +52,7 @@ func (r *RateLimitPolicyReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).Named("ratelimitpolicies").
 		For(&v1alpha1.AcmeRateLimitPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.AcmeServer{}, handler.EnqueueRequestsFromMapFunc(policyOfServer), builder.WithPredicates(limitsChanged)).
-		WithOptions(controller.Options{UsePriorityQueue: inOrder, RateLimiter: retries()}).
+		WithOptions(options(1)).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("controller of AcmeRateLimitPolicies: %w", err)
