@@ -49,7 +49,7 @@ func TestAuthorityThatCertManagerIssuesSigns(t *testing.T) {
 		}
 		return nil
 	})
-	n.awaitReady(t, server)
+	n.awaitReplaced(t, server)
 	n.issue(t, server, "second", "second.example")
 }
 

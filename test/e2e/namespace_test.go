@@ -153,6 +153,23 @@ func conditions(server *v1alpha1.AcmeServer) string {
 	return b.String()
 }
 
+// awaitReplaced waits until an AcmeServer is Ready and the servers of before have ended:
+// while they do, they answer, by what they were started with.
+func (n *namespace) awaitReplaced(t *testing.T, server *v1alpha1.AcmeServer) {
+	t.Helper()
+	n.awaitReady(t, server)
+	await(t, "the servers of before have ended", func(ctx context.Context) error {
+		var list corev1.PodList
+		if err := n.client.List(ctx, &list, client.InNamespace(n.name), client.MatchingLabels(render.PodSelector(server))); err != nil {
+			return err
+		}
+		if len(list.Items) != int(*server.Spec.Replicas) {
+			return fmt.Errorf("there are %d pods, with those that end; want %d", len(list.Items), *server.Spec.Replicas)
+		}
+		return nil
+	})
+}
+
 // serversRolledOut is rolledOut of an AcmeServer's servers.
 func (n *namespace) serversRolledOut(ctx context.Context, server *v1alpha1.AcmeServer) error {
 	return n.rolledOut(ctx, client.ObjectKey{Namespace: n.name, Name: render.ServerName(server)})
