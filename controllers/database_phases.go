@@ -203,34 +203,44 @@ func (r *AcmeServerReconciler) ensureDatabaseConnection(ctx context.Context, s *
 // migrateDatabase brings the schema to what the servers work with, which also
 // tells whether the database answers.
 func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) error {
-	running, err := r.migrations.look(client.ObjectKeyFromObject(s.server), *s.database)
-	if err == nil && !running {
-		var pending bool
-		if pending, err = r.pending(ctx, *s.database); err == nil && pending {
-			r.migrations.begin(ctx, s.server, *s.database, r.Migrate)
-			running = true
-		}
+	known := r.migrations.look(client.ObjectKeyFromObject(s.server), *s.database)
+	switch {
+	case known.running:
+		return s.migrating()
+	case known.err != nil:
+		s.wake(s.now.Add(time.Until(known.again)))
+		return blockedf(v1alpha1.ReasonUnreachable, "%s", s.unusable(known.err))
+	case s.databaseCondition().Reason == v1alpha1.ReasonUnreachable && !known.answered:
+		r.migrations.begin(ctx, s.server, *s.database, r.askAndMigrate)
+		return s.migrating()
 	}
+	pending, err := r.pending(ctx, *s.database)
 	switch {
 	case err != nil && s.databaseStarts():
 		s.wake(s.now.Add(time.Second)) // no error to log: it is so at each start
 		return blockedf(v1alpha1.ReasonProgressing, "the embedded database has started and is not reached by its Service yet")
 	case err != nil:
-		name, _ := render.DatabaseSecret(s.server)
-		return retryf(v1alpha1.ReasonUnreachable,
-			"the database of Secret %s cannot be used: %s; see that it runs and that the operator can reach it", name, withoutSecrets(err.Error(), s.database.URL))
-	case running:
+		return retryf(v1alpha1.ReasonUnreachable, "%s", s.unusable(err))
+	case pending:
+		r.migrations.begin(ctx, s.server, *s.database, r.Migrate)
 		return s.migrating()
 	}
 	s.succeed(v1alpha1.ConditionDatabaseReady, v1alpha1.ReasonConnected, "reached, with schema %q", s.database.Schema)
 	return nil
 }
 
+// unusable says why the database cannot be used.
+func (s *scope) unusable(err error) string {
+	name, _ := render.DatabaseSecret(s.server)
+	return fmt.Sprintf("the database of Secret %s cannot be used: %s; see that it runs and that the operator can reach it",
+		name, withoutSecrets(err.Error(), s.database.URL))
+}
+
 // migrating waits for the end of a migration, which wakes us. What was said of one that
 // failed stays until another succeeds.
 func (s *scope) migrating() error {
-	c := meta.FindStatusCondition(s.server.Status.Conditions, v1alpha1.ConditionDatabaseReady)
-	if c != nil && c.Reason == v1alpha1.ReasonUnreachable {
+	c := s.databaseCondition()
+	if c.Reason == v1alpha1.ReasonUnreachable {
 		return blockedf(c.Reason, "%s", c.Message)
 	}
 	return blockedf(v1alpha1.ReasonProgressing, "the schema %q is brought to what the servers work with", s.database.Schema)
@@ -243,17 +253,34 @@ func (r *AcmeServerReconciler) pending(ctx context.Context, d Database) (bool, e
 	return r.Pending(ctx, d)
 }
 
+// askAndMigrate migrates a database that answers and is behind.
+func (r *AcmeServerReconciler) askAndMigrate(ctx context.Context, d Database) error {
+	pending, err := r.pending(ctx, d)
+	if err != nil || !pending {
+		return err
+	}
+	return r.Migrate(ctx, d)
+}
+
+// databaseCondition returns what was said of the database before.
+func (s *scope) databaseCondition() metav1.Condition {
+	if c := meta.FindStatusCondition(s.server.Status.Conditions, v1alpha1.ConditionDatabaseReady); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
 // startTime is how long an embedded database that started may be out of reach
 // before that is worth a warning: the Service's routes come after the pod.
 const startTime = time.Minute
 
 // databaseStarts reports whether the embedded database has started just now.
 func (s *scope) databaseStarts() bool {
-	c := meta.FindStatusCondition(s.server.Status.Conditions, v1alpha1.ConditionDatabaseReady)
 	if s.server.Spec.Database.SecretRef != nil {
 		return false
 	}
-	return c == nil || c.Reason == v1alpha1.ReasonProgressing && s.now.Sub(c.LastTransitionTime.Time) < startTime
+	c := s.databaseCondition()
+	return c.Reason == "" || c.Reason == v1alpha1.ReasonProgressing && s.now.Sub(c.LastTransitionTime.Time) < startTime
 }
 
 // withoutSecrets takes a connection URI and its password out of a text. Libraries

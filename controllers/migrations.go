@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -14,19 +15,21 @@ import (
 )
 
 const (
-	// pendingTimeout bounds the question whether there is something to migrate, which
-	// a reconcile waits for.
+	// pendingTimeout bounds the question whether there is something to migrate. A
+	// reconcile waits for the answer of a database that has always answered.
 	pendingTimeout = 6 * time.Second
-	// migrateTimeout bounds a migration, which none waits for.
+	// migrateTimeout bounds a migration, with the question before it.
 	migrateTimeout = 10 * time.Minute
-	// migrateAgain is how long after one that failed another is not begun.
-	migrateAgain = 5 * time.Second
+	// answerKept is how long a database that has answered is not asked beside the
+	// reconciles again: the next reconcile asks it itself, and tells of it.
+	answerKept = 5 * time.Second
 )
 
-// migrations run beside the reconciles, at most one for each AcmeServer: a database
-// that hangs, or has much to rewrite, keeps no AcmeServer waiting but its own. They
-// are not ended with the operator, but by the end of its process: what a migration
-// has not committed then, the next one does.
+// migrations run beside the reconciles, at most one for each AcmeServer, and so do the
+// questions to databases that did not answer: a database that hangs, or has much to
+// rewrite, keeps no AcmeServer waiting but its own. They are not ended with the operator,
+// but by the end of its process: what a migration has not committed then, the next one
+// does.
 type migrations struct {
 	// ended has an event for each that has ended.
 	ended chan event.GenericEvent
@@ -42,6 +45,7 @@ type migration struct {
 	running  bool
 	err      error
 	at       time.Time
+	failures int // in a row
 }
 
 // newMigrations returns migrations of which there are none.
@@ -49,47 +53,84 @@ func newMigrations() *migrations {
 	return &migrations{ended: make(chan event.GenericEvent), all: map[types.NamespacedName]*migration{}}
 }
 
-// begin lets the migration of an AcmeServer's database run.
-func (m *migrations) begin(ctx context.Context, server *v1alpha1.AcmeServer, d Database, migrate MigrateFunc) {
+// begin lets do work with an AcmeServer's database.
+func (m *migrations) begin(ctx context.Context, server *v1alpha1.AcmeServer, d Database, do MigrateFunc) {
+	log := ctrl.LoggerFrom(ctx)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), migrateTimeout)
 	begun := &migration{database: d, cancel: cancel, running: true}
 	m.mu.Lock()
-	m.all[client.ObjectKeyFromObject(server)] = begun
+	key := client.ObjectKeyFromObject(server)
+	if last := m.all[key]; last != nil {
+		begun.failures = last.failures
+	}
+	m.all[key] = begun
 	m.mu.Unlock()
 	woken := &v1alpha1.AcmeServer{}
 	woken.Namespace, woken.Name = server.Namespace, server.Name
 	go func() {
 		defer cancel()
-		err := migrate(ctx, d)
+		err := do(ctx, d)
 		m.mu.Lock()
-		begun.running, begun.err, begun.at = false, err, time.Now()
+		begun.end(err)
 		m.mu.Unlock()
+		if err != nil {
+			log.Info("the database cannot be used", "reason", withoutSecrets(err.Error(), d.URL))
+		}
 		m.ended <- event.GenericEvent{Object: woken}
 	}()
 }
 
-// look reports whether the migration of a database runs, and the error of one that has
-// failed, for as long as no other is to be begun. One of a database that is no longer the AcmeServer's is ended and forgotten.
-func (m *migrations) look(key types.NamespacedName, d Database) (running bool, err error) {
+// end notes what came of a migration.
+func (m *migration) end(err error) {
+	m.running, m.err, m.at = false, err, time.Now()
+	if err != nil {
+		m.failures++
+	}
+}
+
+// again returns when one that has failed is to be tried again: with more and more time
+// between, as any reconcile.
+func (m *migration) again() time.Time {
+	const doublings = 7 // of firstRetry are more than lastRetry
+	return m.at.Add(min(firstRetry<<min(m.failures, doublings), lastRetry))
+}
+
+// beside is what is known of a database that is worked with beside the reconciles.
+type beside struct {
+	running bool
+	// err is why it has failed, until it is to be tried again.
+	err   error
+	again time.Time
+	// answered is whether it has succeeded just now.
+	answered bool
+}
+
+// look tells of an AcmeServer's database. What works with one that is no longer the
+// AcmeServer's is ended and forgotten.
+func (m *migrations) look(key types.NamespacedName, d Database) beside {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	found := m.all[key]
 	switch {
 	case found == nil:
-		return false, nil
+		return beside{}
 	case !found.database.equal(d):
 		found.cancel()
 	case found.running:
-		return true, nil
-	case found.err != nil && time.Since(found.at) < migrateAgain:
-		return false, found.err
+		return beside{running: true}
+	case found.err != nil && time.Now().Before(found.again()):
+		return beside{err: found.err, again: found.again()}
+	case found.err != nil:
+		return beside{} // it knows how often it has failed
+	case time.Since(found.at) < answerKept:
+		return beside{answered: true}
 	}
 	delete(m.all, key)
-	return false, nil
+	return beside{}
 }
 
 // forget ends what runs for an AcmeServer that is gone.
-func (m *migrations) forget(key types.NamespacedName) { _, _ = m.look(key, Database{}) }
+func (m *migrations) forget(key types.NamespacedName) { m.look(key, Database{}) }
 
 // equal reports whether two databases are reached in the same way.
 func (d Database) equal(other Database) bool {

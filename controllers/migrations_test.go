@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func (c *cluster) applyAt(t *testing.T, host string) *v1alpha1.AcmeServer {
 func TestMigrationsThatHangKeepNobodyElseWaiting(t *testing.T) {
 	t.Parallel()
 	c := shared
-	begun, finish := make(chan struct{}, 20), make(chan struct{})
+	begun, finish := make(chan struct{}, 12), make(chan struct{})
 	hangs := controllers.MigrateFunc(func(ctx context.Context, _ controllers.Database) error {
 		begun <- struct{}{}
 		select {
@@ -58,6 +59,39 @@ func TestMigrationsThatHangKeepNobodyElseWaiting(t *testing.T) {
 		c.databases.Delete(fmt.Sprintf("migration-hangs-%d.test", i))
 	}
 	close(finish)
+	for _, server := range servers {
+		c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
+	}
+}
+
+// A database that did not answer is asked beside the reconciles, until it does.
+func TestDatabasesThatHangKeepNobodyElseWaiting(t *testing.T) {
+	t.Parallel()
+	c := shared
+	asked, answer := make(chan struct{}, 12), make(chan struct{})
+	var servers []*v1alpha1.AcmeServer
+	for i := range cap(asked) {
+		var failed atomic.Bool
+		host := fmt.Sprintf("database-hangs-%d.test", i)
+		c.databases.Store(host, controllers.PendingFunc(func(context.Context, controllers.Database) (bool, error) {
+			if failed.CompareAndSwap(false, true) {
+				return false, errors.New("no answer")
+			}
+			asked <- struct{}{}
+			<-answer // whatever the deadline is
+			return false, nil
+		}))
+		servers = append(servers, c.applyAt(t, host))
+	}
+	for range servers {
+		NewWithT(t).Eventually(asked, patience).Should(Receive())
+	}
+	c.condition(t, servers[0], v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
+	c.condition(t, c.applyAt(t, "database-answers.test"), v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
+	for i := range servers {
+		c.databases.Delete(fmt.Sprintf("database-hangs-%d.test", i))
+	}
+	close(answer)
 	for _, server := range servers {
 		c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
 	}

@@ -37,7 +37,7 @@ import (
 )
 
 // patience is how long a test waits for what should come at once.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // shared is the cluster of all tests but those that need one of their own. It has
 // cert-manager's CRDs.
