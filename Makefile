@@ -65,7 +65,7 @@ test-faults: ## What is left when servers and databases die under load; FAULTS= 
 test-e2e: kind-up image ## Everything together, on kind
 	hack/kind/load $(IMAGE)
 	eval "$$(hack/kind/env)" && \
-		E2E_OPERATOR_IMAGE=$(IMAGE) go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
+		E2E_OPERATOR_IMAGE=$(IMAGE) go test -tags e2e -count=1 -timeout 70m -v ./test/e2e/...
 
 fuzz: ## Fuzz every target, each for FUZZTIME (60s)
 	hack/fuzz

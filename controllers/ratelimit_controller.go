@@ -295,7 +295,7 @@ func (r *RateLimitReconciler) next(l *limitScope) time.Duration {
 			r.metrics.enforcement.Observe(r.Servers.Clock().Sub(since).Seconds())
 			delete(r.changed, key)
 		}
-		if len(l.replicas) > int(l.server.Status.ReadyReplicas) { // those that end are at work until they have
+		if len(l.replicas) != int(l.server.Status.ReadyReplicas) { // those that end, or have begun, are told of soon
 			return limitsAgain
 		}
 		return limitsInterval

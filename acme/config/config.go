@@ -47,7 +47,7 @@ type Config struct {
 	// certificate; default 100.
 	MaxIdentifiers int `json:"maxIdentifiers,omitempty"`
 	// ShutdownDelay is how long the server goes on accepting connections after it
-	// was told to stop, until load balancers have taken it out; default 5s.
+	// was told to stop, until load balancers have taken it out; default 10s.
 	ShutdownDelay Duration `json:"shutdownDelay,omitzero"`
 	// ShutdownTimeout bounds the wait for requests in flight after that; default 20s.
 	ShutdownTimeout Duration `json:"shutdownTimeout,omitzero"`

@@ -44,7 +44,7 @@ func (c *Config) SetDefaults() {
 	setDefault(&c.Identifiers.MaxLabels, 10)
 	setDefault(&c.Identifiers.MaxRepeats, 2)
 	setDefault(&c.MaxIdentifiers, 100)
-	setDefault(&c.ShutdownDelay, Duration{5 * time.Second})
+	setDefault(&c.ShutdownDelay, Duration{10 * time.Second})
 	setDefault(&c.ShutdownTimeout, Duration{20 * time.Second})
 }
 

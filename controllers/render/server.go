@@ -107,7 +107,7 @@ func serverPod(s *v1alpha1.AcmeServer, p Platform) (*corev1ac.PodSpecApplyConfig
 		WithAutomountServiceAccountToken(false).
 		WithEnableServiceLinks(false).
 		WithSecurityContext(podSecurity(serverUser)).
-		// The servers' shutdownDelay and shutdownTimeout are 25 s together.
+		// The servers' shutdownDelay and shutdownTimeout are 30 s together.
 		WithTerminationGracePeriodSeconds(40).
 		WithContainers(container).
 		WithVolumes(

@@ -130,12 +130,15 @@ func (e *environment) installPrerequisites(ctx context.Context) error {
 	return nil
 }
 
-// script runs a script of hack/kind on the cluster.
+// script runs a script of hack/kind on the cluster. It tells itself what it does, for
+// minutes where it has something to build.
 func (e *environment) script(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(e.root, "hack", "kind", name), args...)
-	cmd.Env = append(os.Environ(), "KIND_CLUSTER="+e.name)
-	_, err := output(cmd)
-	return err
+	cmd.Env, cmd.Stderr = append(os.Environ(), "KIND_CLUSTER="+e.name), os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return nil
 }
 
 // run runs kubectl, with input where it is not nil, and returns what it printed.

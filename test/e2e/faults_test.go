@@ -38,6 +38,7 @@ func (n *namespace) underTraffic(t *testing.T) (*v1alpha1.AcmeServer, *traffic) 
 		RateLimitPolicyRef: &v1alpha1.RateLimitPolicyReference{Name: wide.Name},
 		Replicas:           new(int32(2)), Validation: trusted(), Service: v1alpha1.ServiceSpec{Type: corev1.ServiceTypeNodePort},
 	})
+	n.awaitCondition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, v1alpha1.ReasonEnforced, "2 of 2 servers", "AcmeRateLimitPolicy wide")
 	f := n.startTraffic(t, server)
 	f.pass(t)
 	return server, f
@@ -147,7 +148,9 @@ func TestNobodyNoticesThatTheKubernetesAPIIsGone(t *testing.T) {
 		_, err := n.clientset.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 		return err
 	})
-	n.edit(t, server, func(spec *v1alpha1.AcmeServerSpec) { spec.Replicas = new(int32(3)) })
+	await(t, "it takes a write", func(ctx context.Context) error {
+		return n.tryEdit(ctx, server, func(spec *v1alpha1.AcmeServerSpec) { spec.Replicas = new(int32(3)) })
+	})
 	n.awaitReady(t, server) // the operator is at work again
 	traffic.pass(t)
 	traffic.end(t, "the Kubernetes API gone for 30 s; then the operator adds a replica")

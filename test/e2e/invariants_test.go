@@ -7,20 +7,16 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"os/exec"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 	"github.com/acme-ca/acme-ca-operator/controllers/render"
 	"github.com/acme-ca/acme-ca-operator/test/invariants"
@@ -29,14 +25,14 @@ import (
 // hold holds an AcmeServer's embedded database against what its clients were told.
 func (n *namespace) hold(t *testing.T, server *v1alpha1.AcmeServer, f *traffic) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	db := n.connect(t, server)
 	for _, invariant := range []struct {
 		name  string
 		check func() error
 	}{
-		{"no delivered certificate is unrecorded", func() error { return f.recorded(ctx, db) }},
+		{"no delivered certificate is unrecorded", func() error { return invariants.Recorded(ctx, db, f.deliveries) }},
 		{"no order has two certificates", func() error { return invariants.OneCertificateEach(ctx, db) }},
 		{"no order is stuck", func() error { return invariants.NothingIsStuck(ctx, db) }},
 		{"no nonce was taken twice", func() error { return invariants.NoncesAreTakenOnce(f.answers.all) }},
@@ -48,20 +44,6 @@ func (n *namespace) hold(t *testing.T, server *v1alpha1.AcmeServer, f *traffic) 
 			t.Errorf("%s: %v", invariant.name, err)
 		}
 	}
-}
-
-// recorded looks for every certificate that was delivered.
-func (f *traffic) recorded(ctx context.Context, db *pgx.Conn) error {
-	for _, d := range f.deliveries {
-		id, err := acme.ParseID(d.certificate[strings.LastIndex(d.certificate, "/")+1:])
-		if err != nil {
-			return fmt.Errorf("%s: %w", d.certificate, err)
-		}
-		if err := invariants.Recorded(ctx, db, id, d.der); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // forwarding is what `kubectl port-forward` says when it listens.

@@ -18,7 +18,8 @@ import (
 var suite *environment
 
 func TestMain(m *testing.M) {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	// A new machine builds cert-manager, an ingress controller and a name server first.
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	defer cancel()
 	log.SetLogger(logr.Discard()) // what goes wrong comes as an error
 	var err error

@@ -94,16 +94,19 @@ func (n *namespace) ready(t *testing.T, name string, spec v1alpha1.AcmeServerSpe
 // edit changes the spec of an AcmeServer.
 func (n *namespace) edit(t *testing.T, server *v1alpha1.AcmeServer, change func(*v1alpha1.AcmeServerSpec)) {
 	t.Helper()
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		if err := n.client.Get(t.Context(), client.ObjectKeyFromObject(server), server); err != nil {
-			return err
-		}
-		change(&server.Spec)
-		return n.client.Update(t.Context(), server)
-	})
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error { return n.tryEdit(t.Context(), server, change) })
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// tryEdit is one try of edit.
+func (n *namespace) tryEdit(ctx context.Context, server *v1alpha1.AcmeServer, change func(*v1alpha1.AcmeServerSpec)) error {
+	if err := n.client.Get(ctx, client.ObjectKeyFromObject(server), server); err != nil {
+		return err
+	}
+	change(&server.Spec)
+	return n.client.Update(ctx, server)
 }
 
 // awaitReady waits until an AcmeServer is Ready with its present spec and all of
@@ -158,6 +161,13 @@ func conditions(server *v1alpha1.AcmeServer) string {
 func (n *namespace) awaitReplaced(t *testing.T, server *v1alpha1.AcmeServer) {
 	t.Helper()
 	n.awaitReady(t, server)
+	n.awaitEnded(t, server)
+}
+
+// awaitEnded waits until an AcmeServer has no more pods than it asks for, with those
+// that end.
+func (n *namespace) awaitEnded(t *testing.T, server *v1alpha1.AcmeServer) {
+	t.Helper()
 	await(t, "the servers of before have ended", func(ctx context.Context) error {
 		var list corev1.PodList
 		if err := n.client.List(ctx, &list, client.InNamespace(n.name), client.MatchingLabels(render.PodSelector(server))); err != nil {

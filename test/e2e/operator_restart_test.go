@@ -29,7 +29,9 @@ func TestServersServeWithoutTheOperatorAndItWritesNothingWhenItIsBack(t *testing
 	server := n.ready(t, "internal", v1alpha1.AcmeServerSpec{Replicas: new(int32(2)), Validation: trusted()})
 	var before map[string]string
 	was := &v1alpha1.AcmeServer{}
-	n.awaitQuiet(t, server) // the operator has said its last word before it goes
+	// The operator has said its last word before it goes.
+	n.awaitCondition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, v1alpha1.ReasonEnforced, "2 of 2 servers")
+	n.awaitQuiet(t, server)
 
 	n.withoutOperator(t, func() {
 		n.issue(t, server, "web", "web.example")
@@ -38,6 +40,7 @@ func TestServersServeWithoutTheOperatorAndItWritesNothingWhenItIsBack(t *testing
 		}
 		n.issue(t, server, "more", "more.example")
 		await(t, "both servers are back", func(ctx context.Context) error { return n.serversRolledOut(ctx, server) })
+		n.awaitEnded(t, server) // its end is written in the Deployment
 		before = n.awaitQuiet(t, server)
 		if err := n.client.Get(t.Context(), client.ObjectKeyFromObject(server), was); err != nil {
 			t.Fatal(err)

@@ -86,7 +86,11 @@ func (n *namespace) whileApplied(t *testing.T, clients []*acmetest.Client, statu
 	begun := time.Now()
 	for i, c := range clients {
 		all.Go(func() {
+			// Not as fast as they can: the limit of orders at once that is built in is not to be met.
+			pause := time.NewTicker(50 * time.Millisecond)
+			defer pause.Stop()
 			for attempt := 0; ctx.Err() == nil; attempt++ {
+				<-pause.C
 				r, err := c.Post(ctx, c.Directory.NewOrder, map[string]any{
 					"identifiers": []acme.Identifier{{Type: acme.DNS, Value: fmt.Sprintf("a%d.b%d.example", i, attempt)}},
 				})

@@ -26,6 +26,7 @@ import (
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
 	"github.com/acme-ca/acme-ca-operator/api/v1alpha1"
 	"github.com/acme-ca/acme-ca-operator/controllers/render"
+	"github.com/acme-ca/acme-ca-operator/test/invariants"
 )
 
 // trafficClients is how many clients order certificates at once. Half of them speak
@@ -42,14 +43,8 @@ type traffic struct {
 
 	mu         sync.Mutex
 	requests   int
-	deliveries []delivery
+	deliveries []invariants.Delivery
 	failures   []string
-}
-
-// delivery is a certificate that a client has, and the URL that it has it from.
-type delivery struct {
-	certificate string
-	der         []byte
 }
 
 // startTraffic starts clients of a server that trusts its accounts and whose Service
@@ -159,7 +154,7 @@ func (f *traffic) order(ctx context.Context, c *acmetest.Client, name string) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.deliveries = append(f.deliveries, delivery{o.Certificate, block.Bytes})
+	f.deliveries = append(f.deliveries, invariants.Delivery{URL: o.Certificate, DER: block.Bytes})
 }
 
 // ask sends a request until it is answered with what was asked for, or ctx ends.

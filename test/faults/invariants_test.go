@@ -64,28 +64,19 @@ func idOf(url string) (acme.ID, error) { return acme.ParseID(url[strings.LastInd
 
 // deliveredIsRecorded looks for every certificate that a client has.
 func (o *outcome) deliveredIsRecorded(ctx context.Context) error {
-	for _, d := range o.deliveries {
-		id, err := idOf(d.order)
-		if err != nil {
-			return err
-		}
-		if err := shared.Recorded(ctx, o.db, id, d.der); err != nil {
-			return err
-		}
-	}
-	return nil
+	return shared.Recorded(ctx, o.db, o.deliveries)
 }
 
 // deliveredIsValid parses every certificate that a client has.
 func (o *outcome) deliveredIsValid(context.Context) error {
 	now := time.Now()
 	for _, d := range o.deliveries {
-		c, err := x509.ParseCertificate(d.der)
+		c, err := x509.ParseCertificate(d.DER)
 		if err != nil {
-			return fmt.Errorf("that of %s: %w", d.order, err)
+			return fmt.Errorf("that of %s: %w", d.URL, err)
 		}
 		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
-			return fmt.Errorf("that of %s is valid from %s to %s, and it is %s", d.order, c.NotBefore, c.NotAfter, now.UTC())
+			return fmt.Errorf("that of %s is valid from %s to %s, and it is %s", d.URL, c.NotBefore, c.NotAfter, now.UTC())
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	shared "github.com/acme-ca/acme-ca-operator/test/invariants"
 )
 
 const (
@@ -35,12 +36,6 @@ const (
 	drainTimeout = time.Minute
 )
 
-// delivery is a certificate that a client was given.
-type delivery struct {
-	order string // its URL
-	der   []byte
-}
-
 // load is what clients do in a run, and what they were given.
 type load struct {
 	fleet    *fleet
@@ -53,8 +48,8 @@ type load struct {
 	running sync.WaitGroup
 
 	mu         sync.Mutex
-	deliveries []delivery
-	faults     []error // what no client should have to see
+	deliveries []shared.Delivery // with the URLs of their orders
+	faults     []error           // what no client should have to see
 }
 
 // newLoad makes the accounts of the clients and sets the limits for them.
@@ -180,7 +175,7 @@ func (l *load) order(c *acmetest.Client, key crypto.Signer, name string) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.deliveries = append(l.deliveries, delivery{url, block.Bytes})
+	l.deliveries = append(l.deliveries, shared.Delivery{URL: url, DER: block.Bytes})
 	return nil
 }
 

@@ -8,23 +8,53 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 )
 
-// Recorded looks for a certificate that a client has, and its order.
-func Recorded(ctx context.Context, db *pgx.Conn, order acme.ID, der []byte) error {
-	var recorded []byte
-	err := db.QueryRow(ctx, `
-		SELECT c.der FROM acme.orders o JOIN acme.certificates c ON c.id = o.id
-		WHERE o.id = $1 AND o.status = 'valid'`, [16]byte(order)).Scan(&recorded)
-	if err != nil {
-		return fmt.Errorf("that of order %s: %w", order, err)
+// Delivery is a certificate that a client was given, at a URL that ends with the ID of
+// its order.
+type Delivery struct {
+	URL string
+	DER []byte
+}
+
+// Recorded looks for all certificates that clients have, and their orders, at once:
+// there are thousands of them.
+func Recorded(ctx context.Context, db *pgx.Conn, deliveries []Delivery) error {
+	ids := make([][16]byte, len(deliveries))
+	for i, d := range deliveries {
+		id, err := acme.ParseID(d.URL[strings.LastIndex(d.URL, "/")+1:])
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.URL, err)
+		}
+		ids[i] = id
 	}
-	if !bytes.Equal(recorded, der) {
-		return fmt.Errorf("that of order %s is another than the client has", order)
+	rows, err := db.Query(ctx, `
+		SELECT o.id, c.der FROM acme.orders o JOIN acme.certificates c ON c.id = o.id
+		WHERE o.id = ANY($1) AND o.status = 'valid'`, ids)
+	if err != nil {
+		return err
+	}
+	recorded := map[[16]byte][]byte{}
+	var id [16]byte
+	var der []byte
+	if _, err := pgx.ForEachRow(rows, []any{&id, &der}, func() error {
+		recorded[id] = bytes.Clone(der)
+		return nil
+	}); err != nil {
+		return err
+	}
+	for i, d := range deliveries {
+		switch der, ok := recorded[ids[i]]; {
+		case !ok:
+			return fmt.Errorf("that of order %s is not there", acme.ID(ids[i]))
+		case !bytes.Equal(der, d.DER):
+			return fmt.Errorf("that of order %s is another than the client has", acme.ID(ids[i]))
+		}
 	}
 	return nil
 }
