@@ -121,13 +121,21 @@ func (r *AcmeServerReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !server.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, r.finalize(ctx, server)
+		return resultOf(r.finalize(ctx, server))
 	}
 	s := &scope{server: server, now: r.Clock(), outcomes: map[string]outcome{}}
 	err := r.observe(ctx, s)
 	if err == nil {
 		err = errors.Join(r.run(ctx, s), r.report(ctx, s))
 	}
+	if err != nil {
+		return resultOf(err)
+	}
+	return s.result(), nil
+}
+
+// resultOf tells when to come again after an error, and whether it is one to log.
+func resultOf(err error) (ctrl.Result, error) {
 	switch {
 	case apierrors.IsConflict(err):
 		// Somebody wrote what we had read before; what they wrote comes, or has come.
@@ -135,10 +143,8 @@ func (r *AcmeServerReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		// The AcmeServer will be deleted in a moment, unless it is cert-manager's namespace that ends.
 		return ctrl.Result{RequeueAfter: lastRetry}, nil
-	case err != nil:
-		return ctrl.Result{}, err
 	}
-	return s.result(), nil
+	return ctrl.Result{}, err
 }
 
 // run goes through the phases.

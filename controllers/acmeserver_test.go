@@ -17,6 +17,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -221,13 +222,15 @@ func TestScaleSubresourceScales(t *testing.T) {
 	t.Parallel()
 	c := shared
 	server := c.ready(t, v1alpha1.AcmeServerSpec{})
-	scale := &autoscalingv1.Scale{}
-	check(t, c.SubResource("scale").Get(t.Context(), server, scale))
-	if scale.Status.Replicas != 1 || scale.Status.Selector == "" {
-		t.Errorf("the scale's status is %+v", scale.Status)
-	}
-	scale.Spec.Replicas = 3
-	check(t, c.SubResource("scale").Update(t.Context(), server, client.WithSubResourceBody(scale)))
+	check(t, retry.RetryOnConflict(retry.DefaultBackoff, func() error { // as kubectl scale does
+		scale := &autoscalingv1.Scale{}
+		check(t, c.SubResource("scale").Get(t.Context(), server, scale))
+		if scale.Status.Replicas != 1 || scale.Status.Selector == "" {
+			t.Errorf("the scale's status is %+v", scale.Status)
+		}
+		scale.Spec.Replicas = 3
+		return c.SubResource("scale").Update(t.Context(), server, client.WithSubResourceBody(scale))
+	}))
 	NewWithT(t).Eventually(func() int32 {
 		return *get(t, c, server, "internal", &appsv1.Deployment{}).Spec.Replicas
 	}, patience).Should(Equal(int32(3)))

@@ -203,14 +203,15 @@ func (r *AcmeServerReconciler) ensureDatabaseConnection(ctx context.Context, s *
 // migrateDatabase brings the schema to what the servers work with, which also
 // tells whether the database answers.
 func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) error {
-	known := r.migrations.look(client.ObjectKeyFromObject(s.server), *s.database)
+	key := client.ObjectKeyFromObject(s.server)
+	known := r.migrations.look(key, *s.database)
 	switch {
 	case known.running:
 		return s.migrating()
 	case known.err != nil:
 		s.wake(s.now.Add(time.Until(known.again)))
 		return blockedf(v1alpha1.ReasonUnreachable, "%s", s.unusable(known.err))
-	case s.databaseCondition().Reason == v1alpha1.ReasonUnreachable && !known.answered:
+	case known.failed, s.databaseCondition().Reason == v1alpha1.ReasonUnreachable && !known.answered:
 		r.migrations.begin(ctx, s.server, *s.database, r.askAndMigrate)
 		return s.migrating()
 	}
@@ -220,6 +221,7 @@ func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) er
 		s.wake(s.now.Add(time.Second)) // no error to log: it is so at each start
 		return blockedf(v1alpha1.ReasonProgressing, "the embedded database has started and is not reached by its Service yet")
 	case err != nil:
+		r.migrations.fail(key, *s.database, err)
 		return retryf(v1alpha1.ReasonUnreachable, "%s", s.unusable(err))
 	case pending:
 		r.migrations.begin(ctx, s.server, *s.database, r.Migrate)

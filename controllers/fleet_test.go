@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -84,9 +85,7 @@ func TestAFleetOfServersBecomesReadyAndThenCostsNoWrite(t *testing.T) {
 	took := time.Since(resync)
 	runtime.ReadMemStats(&allocated)
 	t.Logf("a reconcile with nothing to do takes %s and %.0f allocations", took/time.Duration(len(servers)), float64(allocated.Mallocs-mallocs)/n)
-	if ready := c.measuredReady(t); ready != len(servers) {
-		t.Errorf("by the metrics, %d of %d AcmeServers are ready", ready, len(servers))
-	}
+	NewWithT(t).Eventually(func() int { return c.measuredReady(t) }, patience).Should(Equal(len(servers)), "ready, by the metrics")
 }
 
 // measuredReady counts the AcmeServers that are ready by the operator's metrics.

@@ -57,13 +57,9 @@ func newMigrations() *migrations {
 func (m *migrations) begin(ctx context.Context, server *v1alpha1.AcmeServer, d Database, do MigrateFunc) {
 	log := ctrl.LoggerFrom(ctx)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), migrateTimeout)
-	begun := &migration{database: d, cancel: cancel, running: true}
 	m.mu.Lock()
-	key := client.ObjectKeyFromObject(server)
-	if last := m.all[key]; last != nil {
-		begun.failures = last.failures
-	}
-	m.all[key] = begun
+	begun := m.next(client.ObjectKeyFromObject(server), d)
+	begun.cancel, begun.running = cancel, true
 	m.mu.Unlock()
 	woken := &v1alpha1.AcmeServer{}
 	woken.Namespace, woken.Name = server.Namespace, server.Name
@@ -80,11 +76,30 @@ func (m *migrations) begin(ctx context.Context, server *v1alpha1.AcmeServer, d D
 	}()
 }
 
+// fail notes that a reconcile had no answer of an AcmeServer's database, which is asked
+// beside the reconciles from now on. The status tells of it too, later.
+func (m *migrations) fail(key types.NamespacedName, d Database, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next(key, d).end(err)
+}
+
+// next takes the place of what is known of an AcmeServer's database, which look has shown
+// to be of no other.
+func (m *migrations) next(key types.NamespacedName, d Database) *migration {
+	next := &migration{database: d, cancel: func() {}}
+	if last := m.all[key]; last != nil {
+		next.failures = last.failures
+	}
+	m.all[key] = next
+	return next
+}
+
 // end notes what came of a migration.
 func (m *migration) end(err error) {
 	m.running, m.err, m.at = false, err, time.Now()
-	if err != nil {
-		m.failures++
+	if m.failures++; err == nil {
+		m.failures = 0
 	}
 }
 
@@ -101,6 +116,8 @@ type beside struct {
 	// err is why it has failed, until it is to be tried again.
 	err   error
 	again time.Time
+	// failed is whether it has, and is to be tried again now.
+	failed bool
 	// answered is whether it has succeeded just now.
 	answered bool
 }
@@ -121,7 +138,7 @@ func (m *migrations) look(key types.NamespacedName, d Database) beside {
 	case found.err != nil && time.Now().Before(found.again()):
 		return beside{err: found.err, again: found.again()}
 	case found.err != nil:
-		return beside{} // it knows how often it has failed
+		return beside{failed: true}
 	case time.Since(found.at) < answerKept:
 		return beside{answered: true}
 	}

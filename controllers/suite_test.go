@@ -100,6 +100,9 @@ func startCluster() (*cluster, func(), error) {
 	environment := &envtest.Environment{
 		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
+		// Of a busy machine.
+		ControlPlaneStartTimeout: 2 * time.Minute,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: time.Minute},
 	}
 	// By default there are addresses for 254 Services.
 	environment.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16")
@@ -189,14 +192,18 @@ func (c *cluster) installCertManager() error {
 	if err != nil {
 		return err
 	}
-	_, err = envtest.InstallCRDs(c.config, envtest.CRDInstallOptions{
-		Paths: []string{
-			filepath.Join(dir, "deploy", "crds", "cert-manager.io_clusterissuers.yaml"),
-			filepath.Join(dir, "deploy", "crds", "cert-manager.io_certificates.yaml"),
-		},
-		ErrorIfPathMissing: true,
-	})
-	return err
+	// In the order of cert-manager's manifests: the operator takes it for installed with the last.
+	for _, kind := range []string{"certificates", "clusterissuers"} {
+		_, err = envtest.InstallCRDs(c.config, envtest.CRDInstallOptions{
+			Paths:              []string{filepath.Join(dir, "deploy", "crds", "cert-manager.io_"+kind+".yaml")},
+			ErrorIfPathMissing: true,
+			MaxTime:            time.Minute,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writes lists the requests of one context that change something, and may have them

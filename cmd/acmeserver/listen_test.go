@@ -28,7 +28,7 @@ func TestClientsAreToldToLeaveWhileTheServerStillAnswers(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			go func() {
 				drained <- serveFaces(ctx, slog.New(slog.DiscardHandler), shutdown{
-					drain: func() { close(draining) }, delay: 3 * time.Second, timeout: time.Minute,
+					drain: func() { close(draining) }, delay: 10 * time.Second, timeout: time.Minute,
 				}, []face{{name: "test", listener: listener, tls: tls.TLS, handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					_, _ = w.Write([]byte(r.RemoteAddr))
 				})}})

@@ -4,6 +4,7 @@ package chart
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,15 @@ func (o object) key() string {
 	kind, _ := o["kind"].(string)
 	name, _ := metadata["name"].(string)
 	return kind + " " + name
+}
+
+// TestMain has helm built once, before several tests have it built at the same time.
+func TestMain(m *testing.M) {
+	if text, err := exec.Command("go", "tool", "helm", "version").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go tool helm version: %v: %s", err, text)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
 }
 
 // run runs a program and returns what it prints.
