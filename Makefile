@@ -37,22 +37,22 @@ test: ## Run every test and say how long each part took
 	FAULTS= hack/test unit store controllers conformance faults e2e
 
 test-unit: ## Tests that need nothing but Go
-	go test -race $$(go list ./... | grep -vE '/(acme/postgres|cmd/acmeserver|controllers|test/load|test/faults)(/|$$)')
+	go test -race -timeout 30m $$(go list ./... | grep -vE '/(acme/postgres|cmd/acmeserver|controllers|test/load|test/faults)(/|$$)')
 	cd test/chart && go test ./...
 
 test-store: ## The store, acmeserver and the load generator, on a real Postgres
 	hack/postgres/ensure >/dev/null
-	go test -race ./acme/postgres/... ./test/load/...
+	go test -race -timeout 30m ./acme/postgres/... ./test/load/...
 	go test -race ./cmd/acmeserver
 
 test-controllers: ## The controllers, on a real kube-apiserver and etcd
 	hack/postgres/ensure >/dev/null
-	KUBEBUILDER_ASSETS=$$(hack/envtest) go test -race ./controllers/...
+	KUBEBUILDER_ASSETS=$$(hack/envtest) go test -race -timeout 30m ./controllers/...
 
 test-conformance: ## Foreign ACME clients
 	hack/postgres/ensure >/dev/null
 	hack/clients
-	cd test/conformance && go test -count=1 -parallel 6 ./... # they wait more than they compute
+	cd test/conformance && go test -count=1 -timeout 30m -parallel 6 ./... # they wait more than they compute
 	cd test/conformance/pebble && go test -count=1 ./...
 
 # How long the faults last: -long, or nothing for the short form, which make test has.

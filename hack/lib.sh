@@ -77,8 +77,8 @@ install_packages() {
 			trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 			install -m 755 /dev/stdin /usr/sbin/policy-rc.d <<<$'#!/bin/sh\nexit 101'
 		fi
-		apt-get update -qq
-		apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold "$@" 8>&-
+		apt-get update -qq -o Acquire::Retries=3
+		apt-get install -y -qq --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold "$@" 8>&-
 	)
 }
 

@@ -95,6 +95,20 @@ func (c *Client) Get(ctx context.Context, url string) (*Response, error) {
 
 // Do sends a request as it is and keeps the nonce of the answer.
 func (c *Client) Do(ctx context.Context, method, url, contentType string, body []byte) (*Response, error) {
+	resp, err := c.send(ctx, method, url, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	if n := resp.Header.Get("Replay-Nonce"); n != "" {
+		c.mu.Lock()
+		c.nonces = append(c.nonces, n)
+		c.mu.Unlock()
+	}
+	return resp, nil
+}
+
+// send sends a request and reads the answer.
+func (c *Client) send(ctx context.Context, method, url, contentType string, body []byte) (*Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -118,35 +132,41 @@ func (c *Client) Do(ctx context.Context, method, url, contentType string, body [
 			return nil, fmt.Errorf("problem document: %w", err)
 		}
 	}
-	if n := hr.Header.Get("Replay-Nonce"); n != "" {
-		c.mu.Lock()
-		c.nonces = append(c.nonces, n)
-		c.mu.Unlock()
-	}
 	return resp, nil
 }
 
 // Nonce returns a nonce that was not used before, from an earlier answer where
 // there is one.
 func (c *Client) Nonce(ctx context.Context) (string, error) {
-	for range 2 {
-		c.mu.Lock()
-		if n := len(c.nonces); n > 0 {
-			nonce := c.nonces[n-1]
-			c.nonces = c.nonces[:n-1]
-			c.mu.Unlock()
-			return nonce, nil
-		}
-		c.mu.Unlock()
-		resp, err := c.Do(ctx, http.MethodHead, c.Directory.NewNonce, "", nil)
-		if err != nil {
-			return "", err
-		}
-		if err := resp.Err(); err != nil {
-			return "", fmt.Errorf("newNonce: %w", err)
-		}
+	if nonce := c.keptNonce(); nonce != "" {
+		return nonce, nil
 	}
-	return "", errors.New("newNonce: no Replay-Nonce in the answer")
+	// What this one asked for is not kept: another, at the same time, might take it.
+	resp, err := c.send(ctx, http.MethodHead, c.Directory.NewNonce, "", nil)
+	if err != nil {
+		return "", err
+	}
+	if err := resp.Err(); err != nil {
+		return "", fmt.Errorf("newNonce: %w", err)
+	}
+	nonce := resp.Header.Get("Replay-Nonce")
+	if nonce == "" {
+		return "", errors.New("newNonce: no Replay-Nonce in the answer")
+	}
+	return nonce, nil
+}
+
+// keptNonce takes the newest nonce that was kept, or returns "".
+func (c *Client) keptNonce() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.nonces)
+	if n == 0 {
+		return ""
+	}
+	nonce := c.nonces[n-1]
+	c.nonces = c.nonces[:n-1]
+	return nonce
 }
 
 // Post sends a signed request as the account, or with the key where there is no

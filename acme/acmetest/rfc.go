@@ -48,6 +48,8 @@ type Target struct {
 	// check. Such a check must fail, and is then skipped with the explanation; where
 	// it passes, the list is out of date and the test fails.
 	Known map[string]string
+	// Chance explains, by its sentence, a check whose outcome is chance; it is left out.
+	Chance map[string]string
 }
 
 // RFCCheck is one sentence that [TestRFC] tests, and where it is written.
@@ -220,6 +222,9 @@ func (s *rfcSuite) outcome(t *testing.T, c *rfcCheck) (outcome RFCOutcome, why, 
 		if why := c.needs(s); why != "" {
 			return RFCNotExercised, why, why
 		}
+	}
+	if why, chance := s.Chance[c.says]; chance {
+		return RFCNotExercised, why, why
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), rfcTimeout)
 	defer cancel()

@@ -216,13 +216,14 @@ var leaseTests = []storeTest{
 		account := addAccount(t, s)
 		o, made := NewOrder(account.ID, "a.test", "b.test", "c.test")
 		add(t, s, o, made)
+		until := now().Add(2 * time.Hour).Truncate(time.Second)
 		for i, tt := range []struct {
 			lasts       time.Duration
 			until, want time.Time
 		}{
 			{8 * time.Hour, time.Time{}, made[0].CreatedAt.Add(8 * time.Hour)},
 			{time.Minute, time.Time{}, made[1].ExpiresAt},
-			{8 * time.Hour, now().Add(2 * time.Hour).Truncate(time.Second), now().Add(2 * time.Hour).Truncate(time.Second)},
+			{8 * time.Hour, until, until},
 		} {
 			v := startedOf(t, s, made[i], lease)
 			v.Lasts, v.Until = tt.lasts, tt.until

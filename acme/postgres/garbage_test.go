@@ -179,7 +179,7 @@ func (d *dump) fill() {
 	d.nonce(time.Hour)
 	d.limit("who has spent", time.Minute)
 	d.limit("who spent yesterday", -day)
-	d.replica("serving", time.Second)
+	d.replica("serving", -time.Minute) // so that it is on a slow machine too
 	d.replica("killed", time.Minute)
 	for _, status := range []string{"pending", "ready", "invalid"} {
 		d.order("live "+status, status, time.Hour, time.Hour)

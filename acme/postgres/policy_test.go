@@ -46,7 +46,7 @@ func TestAReplicaHearsOfThePolicyOfASchemaThatWasMadeAnew(t *testing.T) {
 func TestAPolicyThatIsInForceIsSetWithoutALock(t *testing.T) {
 	t.Parallel()
 	address := postgrestest.URL(t)
-	store := postgrestest.Open(t, postgres.Config{URL: address, StatementTimeout: time.Second})
+	store := postgrestest.Open(t, postgres.Config{URL: address})
 	p := acme.RateLimitPolicy{Limits: map[acme.LimitName]acme.Limit{acme.OrdersPerAccount: {Count: 5, Period: time.Hour}}}
 	first, err := store.SetRateLimitPolicy(t.Context(), p)
 	if err != nil {

@@ -134,7 +134,7 @@ func TestNobodyWaitsForADatabaseThatHangs(t *testing.T) {
 func TestACrowdIsSentAwayAndTheReplicaStaysReady(t *testing.T) {
 	t.Parallel()
 	store := postgrestest.Open(t, postgres.Config{
-		URL: postgrestest.URL(t), AcquireTimeout: 20 * time.Millisecond, MaxConnections: 1,
+		URL: postgrestest.URL(t), AcquireTimeout: 50 * time.Millisecond, MaxConnections: 1, // enough for a busy machine to serve some
 	})
 	awaitConnection(t, store)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -176,9 +176,9 @@ func TestWhatTheCallerCancelledIsNotUnavailable(t *testing.T) {
 func TestAServerThatHangsDoesNotKeepAnOrderLocked(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.URL(t)
-	o := readyOrder(t, postgrestest.Open(t, postgres.Config{URL: url})) // of another replica
-	store := postgrestest.Open(t, postgres.Config{URL: url, StatementTimeout: 300 * time.Millisecond})
-	issuer, f := acmetest.NewIssuer(t, store), acme.Finalization{OrderID: o.ID}
+	other := postgrestest.Open(t, postgres.Config{URL: url}) // another replica
+	o, issuer := readyOrder(t, other), acmetest.NewIssuer(t, other)
+	store, f := postgrestest.Open(t, postgres.Config{URL: url, StatementTimeout: 300 * time.Millisecond}), acme.Finalization{OrderID: o.ID}
 	issue := func(context.Context, *acme.Order) (*acme.Certificate, error) {
 		return acmetest.NewCertificate(issuer), nil
 	}

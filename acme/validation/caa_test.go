@@ -182,7 +182,7 @@ func TestCAA(t *testing.T) {
 			v.Identifier, v.Wildcard = v.Identifier.Base(), v.Identifier.IsWildcard()
 			l.config.CAAIdentities = []string{"ca.example", "pki.example"}
 			l.config.AccountURLs = []string{accountURL, "https://ca.svc/account/"}
-			l.config.Timeout = 2 * time.Second
+			l.config.Timeout = 5 * time.Second
 			l.dns.SetTXT("_acme-challenge."+v.Identifier.Value, dnsValue(v))
 			test.set(l.dns, v)
 			test.want.check(t, l.attempt(t, v))

@@ -97,7 +97,7 @@ func TestDNS01OfAWildcardIsProvedAtItsBase(t *testing.T) {
 func TestDNS01WhereTheServerIsSilent(t *testing.T) {
 	t.Parallel()
 	l, v := newLab(t), validationOf(t, acme.DNS01, "foo.example")
-	l.config.Timeout = 500 * time.Millisecond
+	l.config.Timeout = 5 * time.Second
 	l.dns.SetSilent("_acme-challenge.foo.example")
 	want := expectation{problem: acme.DNSProblem, says: []string{"asking " + l.dns.Address() + ": timed out"}}
 	want.check(t, l.attempt(t, v))
@@ -125,7 +125,7 @@ func TestDNS01AsksTheNextServer(t *testing.T) {
 			t.Parallel()
 			l, v := newLab(t), validationOf(t, acme.DNS01, "foo.example")
 			second := acmetest.StartDNS(t)
-			l.config.Timeout = 2 * time.Second
+			l.config.Timeout = 5 * time.Second
 			l.config.Resolvers = []string{l.dns.Address(), second.Address()}
 			test.first(l.dns)
 			second.SetTXT(name, dnsValue(v))

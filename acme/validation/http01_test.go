@@ -251,7 +251,7 @@ func TestHTTP01PeersThatDoNotSpeakIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l, v := newLab(t), validationOf(t, acme.HTTP01, "foo.example")
-			l.config.Timeout = time.Second
+			l.config.Timeout = 5 * time.Second
 			l.config.HTTP01Port = serveRaw(t, test.serve)
 			test.want.check(t, l.attempt(t, v))
 		})

@@ -243,7 +243,7 @@ func TestTLSALPN01PeersThatDoNotSpeakIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l, v := newLab(t), validationOf(t, acme.TLSALPN01, "foo.example")
-			l.config.Timeout = 2 * time.Second
+			l.config.Timeout = 5 * time.Second
 			l.config.TLSALPN01Port = test.port(t)
 			test.want.check(t, l.attempt(t, v))
 		})

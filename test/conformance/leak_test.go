@@ -114,9 +114,7 @@ func TestAPortThatIsLeftOpenIsFound(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := taken(port); err != nil {
-		t.Error(err)
-	}
+	mustBeFree(t, port)
 }
 
 func TestAClientThatIsMissingIsNamedWithItsPackage(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	legoacme "github.com/go-acme/lego/v5/acme"
 	"github.com/go-acme/lego/v5/certcrypto"
 	"github.com/go-acme/lego/v5/certificate"
+	"github.com/go-acme/lego/v5/challenge"
 	"github.com/go-acme/lego/v5/challenge/dns01"
 	"github.com/go-acme/lego/v5/challenge/dnspersist01"
 	"github.com/go-acme/lego/v5/challenge/http01"
@@ -103,9 +104,9 @@ func (c *legoClient) connectToProve(by acme.ChallengeType) (*lego.Client, error)
 	}
 	switch by {
 	case acme.HTTP01:
-		err = l.Challenge.SetHTTP01Provider(http01.NewProviderServer("127.0.0.1", strconv.Itoa(c.lab.ownHTTP01Port)))
+		err = l.Challenge.SetHTTP01Provider(patient{http01.NewProviderServer("127.0.0.1", strconv.Itoa(c.lab.ownHTTP01Port))})
 	case acme.TLSALPN01:
-		err = l.Challenge.SetTLSALPN01Provider(tlsalpn01.NewProviderServer("127.0.0.1", strconv.Itoa(c.lab.tlsALPN01Port)))
+		err = l.Challenge.SetTLSALPN01Provider(patient{tlsalpn01.NewProviderServer("127.0.0.1", strconv.Itoa(c.lab.tlsALPN01Port))})
 	case acme.DNS01:
 		err = l.Challenge.SetDNS01Provider(legoDNS{c.lab.zone}, dns01.PropagationWait(0, true))
 	case acme.DNSPersist01:
@@ -184,6 +185,15 @@ func (c *legoClient) revoke(ctx context.Context, f pemFiles) error {
 		return err
 	}
 	return l.Certificate.Revoke(ctx, chain)
+}
+
+// patient is a responder of lego's, which listens anew for each name. A process that is
+// started meanwhile has the socket of the name before for a moment more.
+type patient struct{ challenge.Provider }
+
+// Present listens, and tries until it does.
+func (p patient) Present(ctx context.Context, domain, token, keyAuth string) error {
+	return settles(func() error { return p.Provider.Present(ctx, domain, token, keyAuth) })
 }
 
 // legoDNS is a DNS provider in lego's sense.

@@ -183,8 +183,21 @@ func (s *Server) Signal(sig syscall.Signal) error {
 	}
 }
 
-// Kill ends the server as a crash would, but leaves its files.
-func (s *Server) Kill() error { return s.Signal(syscall.SIGKILL) }
+// Kill ends the server as a crash would, but leaves its files. When it returns, no process
+// has its memory any more, which the next server would refuse to start beside.
+func (s *Server) Kill() error {
+	pids, err := s.processes()
+	if err != nil {
+		return err
+	}
+	if err := s.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	for slices.ContainsFunc(pids, runs) { // one that waits for the disk goes on until it has it
+		<-time.After(time.Millisecond)
+	}
+	return nil
+}
 
 // Restart starts a server that was killed, and waits until it has recovered.
 func (s *Server) Restart(ctx context.Context) error {

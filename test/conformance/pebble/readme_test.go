@@ -15,7 +15,7 @@ import (
 var update = flag.Bool("update", false, "write what was found into README.md")
 
 const (
-	foundBegin = "<!-- found: go test -run Readme -update -->\n"
+	foundBegin = "<!-- found: go test -update -->\n"
 	foundEnd   = "<!-- end of what was found -->\n"
 )
 
@@ -41,7 +41,7 @@ func compareReadme(t *testing.T, results []acmetest.RFCResult) {
 			t.Fatal(err)
 		}
 	case found != want:
-		t.Errorf("README.md is out of date (go test -run Readme -update): -want +found\n%s", cmp.Diff(want, found))
+		t.Errorf("README.md is out of date (go test -update): -want +found\n%s", cmp.Diff(want, found))
 	}
 }
 
