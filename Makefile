@@ -43,7 +43,7 @@ test-unit: ## Tests that need nothing but Go
 test-store: ## The store, acmeserver and the load generator, on a real Postgres
 	hack/postgres/ensure >/dev/null
 	go test -race -timeout 30m ./acme/postgres/... ./test/load/...
-	go test -race ./cmd/acmeserver
+	go test -race -timeout 30m ./cmd/acmeserver
 
 test-controllers: ## The controllers, on a real kube-apiserver and etcd
 	hack/postgres/ensure >/dev/null

@@ -42,8 +42,9 @@ type Database struct {
 }
 
 // PendingFunc reports whether the schema of a database is behind what the servers of
-// this operator work with. It is called at every reconcile: it is also how the
-// operator knows that the database answers.
+// this operator work with. It is called at every reconcile of a database that was reached
+// before, and beside the reconciles until it is: it is also how the operator knows that
+// the database answers.
 type PendingFunc func(ctx context.Context, d Database) (bool, error)
 
 // MigrateFunc brings a schema that is behind to what they work with.
@@ -60,7 +61,7 @@ type Config struct {
 	Namespaces map[string]cache.Config
 	// Platform is what the operator was started with.
 	Platform render.Platform
-	// Pending is called with a deadline, and Migrate beside the reconciles.
+	// Pending and Migrate are called with a deadline, Migrate beside the reconciles.
 	Pending PendingFunc
 	Migrate MigrateFunc
 	// Recorder takes an event for each transition of a condition.

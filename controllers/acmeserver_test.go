@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/gomega" //nolint:revive,staticcheck // for Eventually
@@ -306,6 +307,21 @@ func TestCertManagerMayComeLaterAndGo(t *testing.T) {
 	c.uninstallCertManager(t)
 	check(t, c.Delete(t.Context(), server))
 	gone(t, c, server, "internal", &v1alpha1.AcmeServer{})
+}
+
+func TestNamespaceThatEndsIsNoError(t *testing.T) {
+	t.Parallel()
+	c := shared
+	server := c.ready(t, v1alpha1.AcmeServerSpec{})
+	// Nothing empties it here.
+	check(t, c.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: server.Namespace}}))
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: server.Namespace, Name: "internal"}}
+	NewWithT(t).Eventually(func() time.Duration { // the API server, and the cache, learn of it a moment later
+		check(t, client.IgnoreNotFound(c.Delete(t.Context(), service)))
+		result, err := c.reconciler.Reconcile(t.Context(), requestOf(server))
+		check(t, err)
+		return result.RequeueAfter
+	}, patience).Should(Equal(30 * time.Second))
 }
 
 // moduleDir returns where a module of go.mod is.

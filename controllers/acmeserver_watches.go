@@ -143,7 +143,7 @@ func (r *AcmeServerReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Ma
 	if err != nil {
 		return fmt.Errorf("indexing AcmeServers by their Secrets: %w", err)
 	}
-	o := options(8) // more than databases that do not answer will soon keep busy
+	o := options(8) // more than databases that are lost will soon keep busy: each does once
 	// A cache that does not fill, or an API server that does not answer, keeps nobody busy for ever.
 	o.ReconciliationTimeout = time.Minute
 	b := ctrl.NewControllerManagedBy(mgr).

@@ -42,6 +42,7 @@ func (r *AcmeServerReconciler) ensureDatabase(ctx context.Context, s *scope) err
 		return err
 	}
 	if !ready {
+		r.migrations.forgive(client.ObjectKeyFromObject(s.server)) // it is asked as soon as it is
 		return blockedf(v1alpha1.ReasonProgressing, "the embedded database starts; if that lasts, see `kubectl -n %s describe pod %s-0`",
 			s.server.Namespace, render.DatabaseName(s.server))
 	}
@@ -201,19 +202,24 @@ func (r *AcmeServerReconciler) ensureDatabaseConnection(ctx context.Context, s *
 }
 
 // migrateDatabase brings the schema to what the servers work with, which also
-// tells whether the database answers.
+// tells whether the database answers. One that is not known to is asked beside.
 func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) error {
-	key := client.ObjectKeyFromObject(s.server)
+	key, said := client.ObjectKeyFromObject(s.server), s.databaseCondition()
 	known := r.migrations.look(key, *s.database)
 	switch {
 	case known.running:
-		return s.migrating()
-	case known.err != nil:
+		return s.migrating(known.said)
+	case known.answered:
+		return s.connected()
+	case known.err != nil && time.Now().Before(known.again):
 		s.wake(s.now.Add(time.Until(known.again)))
 		return blockedf(v1alpha1.ReasonUnreachable, "%s", s.unusable(known.err))
-	case known.failed, s.databaseCondition().Reason == v1alpha1.ReasonUnreachable && !known.answered:
-		r.migrations.begin(ctx, s.server, *s.database, r.askAndMigrate)
-		return s.migrating()
+	case known.err != nil:
+		return r.askBeside(ctx, s, s.unusable(known.err))
+	case said.Reason == v1alpha1.ReasonUnreachable && !known.other: // the operator has started since
+		return r.askBeside(ctx, s, said.Message)
+	case said.Status != metav1.ConditionTrue && !s.databaseStarts():
+		return r.askBeside(ctx, s, "")
 	}
 	pending, err := r.pending(ctx, *s.database)
 	switch {
@@ -224,9 +230,27 @@ func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) er
 		r.migrations.fail(key, *s.database, err)
 		return retryf(v1alpha1.ReasonUnreachable, "%s", s.unusable(err))
 	case pending:
-		r.migrations.begin(ctx, s.server, *s.database, r.Migrate)
-		return s.migrating()
+		r.migrations.begin(ctx, s.server, *s.database, "", r.Migrate)
+		return s.migrating("")
 	}
+	return s.connected()
+}
+
+// askBeside asks a database, and migrates it where it is behind, while the condition says
+// what was said before, if anything.
+func (r *AcmeServerReconciler) askBeside(ctx context.Context, s *scope, said string) error {
+	r.migrations.begin(ctx, s.server, *s.database, said, func(ctx context.Context, d Database) error {
+		pending, err := r.pending(ctx, d)
+		if err != nil || !pending {
+			return err
+		}
+		return r.Migrate(ctx, d)
+	})
+	return s.migrating(said)
+}
+
+// connected records that the database is reached and has what the servers work with.
+func (s *scope) connected() error {
 	s.succeed(v1alpha1.ConditionDatabaseReady, v1alpha1.ReasonConnected, "reached, with schema %q", s.database.Schema)
 	return nil
 }
@@ -238,14 +262,13 @@ func (s *scope) unusable(err error) string {
 		name, withoutSecrets(err.Error(), s.database.URL))
 }
 
-// migrating waits for the end of a migration, which wakes us. What was said of one that
-// failed stays until another succeeds.
-func (s *scope) migrating() error {
-	c := s.databaseCondition()
-	if c.Reason == v1alpha1.ReasonUnreachable {
-		return blockedf(c.Reason, "%s", c.Message)
+// migrating waits for the end of what works with the database, which wakes us. What was
+// said of one that cannot be used stays until it can.
+func (s *scope) migrating(said string) error {
+	if said != "" {
+		return blockedf(v1alpha1.ReasonUnreachable, "%s", said)
 	}
-	return blockedf(v1alpha1.ReasonProgressing, "the schema %q is brought to what the servers work with", s.database.Schema)
+	return blockedf(v1alpha1.ReasonProgressing, "it is asked, and the schema %q brought to what the servers work with", s.database.Schema)
 }
 
 // pending asks a database whether there is something to migrate.
@@ -253,15 +276,6 @@ func (r *AcmeServerReconciler) pending(ctx context.Context, d Database) (bool, e
 	ctx, cancel := context.WithTimeout(ctx, pendingTimeout)
 	defer cancel()
 	return r.Pending(ctx, d)
-}
-
-// askAndMigrate migrates a database that answers and is behind.
-func (r *AcmeServerReconciler) askAndMigrate(ctx context.Context, d Database) error {
-	pending, err := r.pending(ctx, d)
-	if err != nil || !pending {
-		return err
-	}
-	return r.Migrate(ctx, d)
 }
 
 // databaseCondition returns what was said of the database before.

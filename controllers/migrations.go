@@ -3,10 +3,12 @@ package controllers
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -16,20 +18,20 @@ import (
 
 const (
 	// pendingTimeout bounds the question whether there is something to migrate. A
-	// reconcile waits for the answer of a database that has always answered.
+	// reconcile waits for the answer of a database that was reached before.
 	pendingTimeout = 6 * time.Second
 	// migrateTimeout bounds a migration, with the question before it.
 	migrateTimeout = 10 * time.Minute
-	// answerKept is how long a database that has answered is not asked beside the
-	// reconciles again: the next reconcile asks it itself, and tells of it.
-	answerKept = 5 * time.Second
+	// answerKept is how long an answer waits for a reconcile, and answerTold how long it
+	// counts for those that come after that one: the cache may have the status of before.
+	answerKept = time.Minute
+	answerTold = 5 * time.Second
 )
 
 // migrations run beside the reconciles, at most one for each AcmeServer, and so do the
-// questions to databases that did not answer: a database that hangs, or has much to
-// rewrite, keeps no AcmeServer waiting but its own. They are not ended with the operator,
-// but by the end of its process: what a migration has not committed then, the next one
-// does.
+// questions to databases that are not reached: one that hangs, or has much to rewrite,
+// keeps no AcmeServer waiting but its own. They are not ended with the operator, but by
+// the end of its process: what a migration has not committed then, the next one does.
 type migrations struct {
 	// ended has an event for each that has ended.
 	ended chan event.GenericEvent
@@ -43,9 +45,12 @@ type migration struct {
 	database Database
 	cancel   context.CancelFunc
 	running  bool
+	said     string // of the database, while it runs
 	err      error
 	at       time.Time
-	failures int // in a row
+	again    time.Time // when one that has failed is to be tried again
+	failures int       // in a row
+	told     time.Time // when a reconcile first learned of its success
 }
 
 // newMigrations returns migrations of which there are none.
@@ -53,27 +58,40 @@ func newMigrations() *migrations {
 	return &migrations{ended: make(chan event.GenericEvent), all: map[types.NamespacedName]*migration{}}
 }
 
-// begin lets do work with an AcmeServer's database.
-func (m *migrations) begin(ctx context.Context, server *v1alpha1.AcmeServer, d Database, do MigrateFunc) {
+// begin lets do work with an AcmeServer's database, of which is said meanwhile what was
+// said before, if anything.
+func (m *migrations) begin(ctx context.Context, server *v1alpha1.AcmeServer, d Database, said string, do MigrateFunc) {
 	log := ctrl.LoggerFrom(ctx)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), migrateTimeout)
+	key := client.ObjectKeyFromObject(server)
 	m.mu.Lock()
-	begun := m.next(client.ObjectKeyFromObject(server), d)
-	begun.cancel, begun.running = cancel, true
+	begun := m.next(key, d)
+	begun.cancel, begun.running, begun.said = cancel, true, said
 	m.mu.Unlock()
 	woken := &v1alpha1.AcmeServer{}
 	woken.Namespace, woken.Name = server.Namespace, server.Name
 	go func() {
 		defer cancel()
-		err := do(ctx, d)
+		err := recovered(ctx, d, do)
 		m.mu.Lock()
 		begun.end(err)
+		current := m.all[key] == begun // else it was of a database that is no longer the AcmeServer's
 		m.mu.Unlock()
-		if err != nil {
+		if err != nil && current {
 			log.Info("the database cannot be used", "reason", withoutSecrets(err.Error(), d.URL))
 		}
 		m.ended <- event.GenericEvent{Object: woken}
 	}()
+}
+
+// recovered calls do, and makes an error of a panic, as reconciles do.
+func recovered(ctx context.Context, d Database, do MigrateFunc) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return do(ctx, d)
 }
 
 // fail notes that a reconcile had no answer of an AcmeServer's database, which is asked
@@ -95,31 +113,31 @@ func (m *migrations) next(key types.NamespacedName, d Database) *migration {
 	return next
 }
 
-// end notes what came of a migration.
+// end notes what came of a migration. One that has failed is tried again with more and
+// more time between, as any reconcile; those of one Postgres not all at once.
 func (m *migration) end(err error) {
 	m.running, m.err, m.at = false, err, time.Now()
-	if m.failures++; err == nil {
+	if err == nil {
 		m.failures = 0
+		return
 	}
-}
-
-// again returns when one that has failed is to be tried again: with more and more time
-// between, as any reconcile.
-func (m *migration) again() time.Time {
 	const doublings = 7 // of firstRetry are more than lastRetry
-	return m.at.Add(min(firstRetry<<min(m.failures, doublings), lastRetry))
+	m.failures++
+	m.again = m.at.Add(wait.Jitter(min(firstRetry<<min(m.failures, doublings), lastRetry*4/5), 0.25))
 }
 
 // beside is what is known of a database that is worked with beside the reconciles.
 type beside struct {
+	// running is whether something is, and said what is said of the database meanwhile.
 	running bool
-	// err is why it has failed, until it is to be tried again.
+	said    string
+	// err is why it has failed, and again when it is to be tried again.
 	err   error
 	again time.Time
-	// failed is whether it has, and is to be tried again now.
-	failed bool
 	// answered is whether it has succeeded just now.
 	answered bool
+	// other is whether it was of a database that is no longer the AcmeServer's.
+	other bool
 }
 
 // look tells of an AcmeServer's database. What works with one that is no longer the
@@ -133,17 +151,30 @@ func (m *migrations) look(key types.NamespacedName, d Database) beside {
 		return beside{}
 	case !found.database.equal(d):
 		found.cancel()
+		delete(m.all, key)
+		return beside{other: true}
 	case found.running:
-		return beside{running: true}
-	case found.err != nil && time.Now().Before(found.again()):
-		return beside{err: found.err, again: found.again()}
+		return beside{running: true, said: found.said}
 	case found.err != nil:
-		return beside{failed: true}
-	case time.Since(found.at) < answerKept:
+		return beside{err: found.err, again: found.again}
+	case found.told.IsZero() && time.Since(found.at) < answerKept:
+		found.told = time.Now()
+		return beside{answered: true}
+	case time.Since(found.told) < answerTold:
 		return beside{answered: true}
 	}
 	delete(m.all, key)
 	return beside{}
+}
+
+// forgive has an AcmeServer's database asked at once that has failed before, as where it
+// has started again.
+func (m *migrations) forgive(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if found := m.all[key]; found != nil && !found.running {
+		delete(m.all, key)
+	}
 }
 
 // forget ends what runs for an AcmeServer that is gone.

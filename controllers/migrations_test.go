@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,19 +63,15 @@ func TestMigrationsThatHangKeepNobodyElseWaiting(t *testing.T) {
 	}
 }
 
-// A database that did not answer is asked beside the reconciles, until it does.
 func TestDatabasesThatHangKeepNobodyElseWaiting(t *testing.T) {
 	t.Parallel()
 	c := shared
+	// More than reconcile at once.
 	asked, answer := make(chan struct{}, 12), make(chan struct{})
 	var servers []*v1alpha1.AcmeServer
 	for i := range cap(asked) {
-		var failed atomic.Bool
 		host := fmt.Sprintf("database-hangs-%d.test", i)
 		c.databases.Store(host, controllers.PendingFunc(func(context.Context, controllers.Database) (bool, error) {
-			if failed.CompareAndSwap(false, true) {
-				return false, errors.New("no answer")
-			}
 			asked <- struct{}{}
 			<-answer // whatever the deadline is
 			return false, nil
@@ -86,7 +81,7 @@ func TestDatabasesThatHangKeepNobodyElseWaiting(t *testing.T) {
 	for range servers {
 		NewWithT(t).Eventually(asked, patience).Should(Receive())
 	}
-	c.condition(t, servers[0], v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
+	c.condition(t, servers[0], v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
 	c.condition(t, c.applyAt(t, "database-answers.test"), v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
 	for i := range servers {
 		c.databases.Delete(fmt.Sprintf("database-hangs-%d.test", i))
@@ -95,6 +90,29 @@ func TestDatabasesThatHangKeepNobodyElseWaiting(t *testing.T) {
 	for _, server := range servers {
 		c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
 	}
+}
+
+// What was said of a database is not said of the one that is named instead.
+func TestDatabaseThatIsNamedInsteadIsAskedAfresh(t *testing.T) {
+	t.Parallel()
+	c := shared
+	c.databases.Store("database-lost.test", errors.New("nobody answers"))
+	server := c.applyAt(t, "database-lost.test")
+	c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	c.databases.Store("database-found.test", controllers.PendingFunc(func(context.Context, controllers.Database) (bool, error) {
+		asked <- struct{}{}
+		<-answer
+		return false, nil
+	}))
+	secret := get(t, c, server, "db", &corev1.Secret{})
+	secret.StringData = map[string]string{"uri": "postgresql://u:s3cr3t@database-found.test/acme"}
+	check(t, c.Update(t.Context(), secret))
+	NewWithT(t).Eventually(asked, patience).Should(Receive())
+	c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
+	c.databases.Delete("database-found.test")
+	close(answer)
+	c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
 }
 
 func TestMigrationThatFailsIsToldOfAndTriedAgain(t *testing.T) {

@@ -37,9 +37,10 @@ const (
 	// then is looked at less often.
 	limitsPatience = 10 * time.Second
 	// limitsAgain is how often they are looked at after that, those that end until they
-	// have, and how often a database that has failed is tried again.
+	// have, and how soon a database that has failed is tried again, at first.
 	limitsAgain = 5 * time.Second
-	// limitsInterval is how often it is looked up who is throttled.
+	// limitsInterval is how often it is looked up who is throttled, and the most between
+	// two tries of a database that fails.
 	limitsInterval = 30 * time.Second
 )
 
@@ -83,6 +84,8 @@ type RateLimitReconciler struct {
 	mu sync.Mutex
 	// changed has when a policy was put in force that not all servers enforce yet.
 	changed map[types.NamespacedName]time.Time
+	// failed has how often in a row a database did not do what it was asked.
+	failed map[types.NamespacedName]int
 	// leftOut has the annotation of a policy of which was told that not all is done.
 	leftOut map[types.NamespacedName]string
 }
@@ -97,7 +100,8 @@ func NewRateLimits(cfg RateLimitConfig) (*RateLimitReconciler, error) {
 		return nil, err
 	}
 	return &RateLimitReconciler{
-		RateLimitConfig: cfg, metrics: m, changed: map[types.NamespacedName]time.Time{}, leftOut: map[types.NamespacedName]string{},
+		RateLimitConfig: cfg, metrics: m, changed: map[types.NamespacedName]time.Time{},
+		failed: map[types.NamespacedName]int{}, leftOut: map[types.NamespacedName]string{},
 	}, nil
 }
 
@@ -125,7 +129,7 @@ func (r *RateLimitReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Man
 	err = ctrl.NewControllerManagedBy(mgr).Named("ratelimits").
 		For(&v1alpha1.AcmeServer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, serversChanged))).
 		Watches(&v1alpha1.AcmeRateLimitPolicy{}, handler.EnqueueRequestsFromMapFunc(r.serversOfPolicy), builder.WithPredicates(policyChanged)).
-		WithOptions(options(8)).
+		WithOptions(options(32)). // they wait, mostly: for their databases
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("controller of rate limits: %w", err)
@@ -233,7 +237,7 @@ func (r *RateLimitReconciler) enforce(ctx context.Context, l *limitScope) error 
 	if err != nil {
 		r.metrics.failures.Inc()
 		// The text is for people: the libraries' own may quote the URI.
-		return retryf(v1alpha1.ReasonUnreachable, "tried again in a moment; servers go on with the limits that they have: %s",
+		return retryf(v1alpha1.ReasonUnreachable, "tried again within half a minute; servers go on with the limits that they have: %s",
 			withoutSecrets(err.Error(), s.database.URL))
 	}
 	l.outcome = enforcement(l)
@@ -285,10 +289,15 @@ func (r *RateLimitReconciler) next(l *limitScope) time.Duration {
 	defer r.mu.Unlock()
 	switch {
 	case l.blocked && !databaseReady(l.server): // else what was missing for a moment is there again, and no change follows
+		delete(r.failed, key)
 		return 0
 	case l.inForce == nil:
-		return limitsAgain
+		const doublings = 3 // of limitsAgain are more than limitsInterval
+		again := min(limitsAgain<<min(r.failed[key], doublings), limitsInterval)
+		r.failed[key]++
+		return again
 	}
+	delete(r.failed, key)
 	since, waiting := r.changed[key]
 	if !behind(l) {
 		if waiting {
@@ -320,6 +329,7 @@ func (r *RateLimitReconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.changed, key)
+	delete(r.failed, key)
 	delete(r.leftOut, key)
 	r.metrics.forget(key)
 }

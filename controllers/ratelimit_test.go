@@ -317,8 +317,14 @@ func TestDatabaseThatCannotBeAskedAboutLimitsIsToldOf(t *testing.T) {
 	check(t, shared.Create(t.Context(), policy(server, 1)))
 	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionTrue, v1alpha1.ReasonEnforced)
 	shared.limits.Store("postgresql://limits-down.test/acme", nil)
-	if _, again := reconcileLimits(t, server); again != 5*time.Second {
-		t.Errorf("it is tried again after %s", again)
+	reconciler, err := controllers.NewRateLimits(shared.rateLimits())
+	check(t, err)
+	for _, want := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second, 30 * time.Second} {
+		result, err := reconciler.Reconcile(t.Context(), requestOf(server))
+		check(t, err)
+		if result.RequeueAfter != want {
+			t.Errorf("it is tried again after %s; want %s", result.RequeueAfter, want)
+		}
 	}
 	shared.condition(t, server, v1alpha1.ConditionRateLimitPolicyEnforced, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
 	if server.Status.RateLimits == nil || server.Status.RateLimits.Policy != "limits" {
