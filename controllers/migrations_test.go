@@ -31,9 +31,8 @@ func (c *cluster) applyAt(t *testing.T, host string) *v1alpha1.AcmeServer {
 
 func TestMigrationsThatHangKeepNobodyElseWaiting(t *testing.T) {
 	t.Parallel()
-	c := shared
-	begun, finish := make(chan struct{}, 12), make(chan struct{})
-	hangs := controllers.MigrateFunc(func(ctx context.Context, _ controllers.Database) error {
+	begun, finish := make(chan struct{}, atOnce), make(chan struct{})
+	shared.keepsNobodyWaiting(t, "migration", begun, finish, controllers.MigrateFunc(func(ctx context.Context, _ controllers.Database) error {
 		begun <- struct{}{}
 		select {
 		case <-finish:
@@ -41,52 +40,42 @@ func TestMigrationsThatHangKeepNobodyElseWaiting(t *testing.T) {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	})
-	// More than reconcile at once.
-	var servers []*v1alpha1.AcmeServer
-	for i := range cap(begun) {
-		host := fmt.Sprintf("migration-hangs-%d.test", i)
-		c.databases.Store(host, hangs)
-		servers = append(servers, c.applyAt(t, host))
-	}
-	for range servers {
-		<-begun
-	}
-	c.condition(t, servers[0], v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
-	c.condition(t, c.applyAt(t, "migration-none.test"), v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
-	for i := range servers {
-		c.databases.Delete(fmt.Sprintf("migration-hangs-%d.test", i))
-	}
-	close(finish)
-	for _, server := range servers {
-		c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
-	}
+	}))
 }
 
 func TestDatabasesThatHangKeepNobodyElseWaiting(t *testing.T) {
 	t.Parallel()
-	c := shared
-	// More than reconcile at once.
-	asked, answer := make(chan struct{}, 12), make(chan struct{})
+	asked, answer := make(chan struct{}, atOnce), make(chan struct{})
+	shared.keepsNobodyWaiting(t, "database", asked, answer, controllers.PendingFunc(func(context.Context, controllers.Database) (bool, error) {
+		asked <- struct{}{}
+		<-answer // whatever the deadline is
+		return false, nil
+	}))
+}
+
+// atOnce is more AcmeServers than are reconciled at once.
+const atOnce = 12
+
+// keepsNobodyWaiting makes so many, whose databases are as a test says, each of which
+// begins something that does not end until finish is closed. Another must go on.
+func (c *cluster) keepsNobodyWaiting(t *testing.T, name string, begun <-chan struct{}, finish chan struct{}, database any) {
+	t.Helper()
+	var hosts []string
 	var servers []*v1alpha1.AcmeServer
-	for i := range cap(asked) {
-		host := fmt.Sprintf("database-hangs-%d.test", i)
-		c.databases.Store(host, controllers.PendingFunc(func(context.Context, controllers.Database) (bool, error) {
-			asked <- struct{}{}
-			<-answer // whatever the deadline is
-			return false, nil
-		}))
-		servers = append(servers, c.applyAt(t, host))
+	for i := range atOnce {
+		hosts = append(hosts, fmt.Sprintf("%s-hangs-%d.test", name, i))
+		c.databases.Store(hosts[i], database)
+		servers = append(servers, c.applyAt(t, hosts[i]))
 	}
 	for range servers {
-		NewWithT(t).Eventually(asked, patience).Should(Receive())
+		NewWithT(t).Eventually(begun, patience).Should(Receive())
 	}
 	c.condition(t, servers[0], v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
-	c.condition(t, c.applyAt(t, "database-answers.test"), v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
-	for i := range servers {
-		c.databases.Delete(fmt.Sprintf("database-hangs-%d.test", i))
+	c.condition(t, c.applyAt(t, name+"-answers.test"), v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
+	for _, host := range hosts {
+		c.databases.Delete(host)
 	}
-	close(answer)
+	close(finish)
 	for _, server := range servers {
 		c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionTrue, v1alpha1.ReasonConnected)
 	}
