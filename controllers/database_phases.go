@@ -268,7 +268,7 @@ func (s *scope) migrating(said string) error {
 	if said != "" {
 		return blockedf(v1alpha1.ReasonUnreachable, "%s", said)
 	}
-	return blockedf(v1alpha1.ReasonProgressing, "it is asked, and the schema %q brought to what the servers work with", s.database.Schema)
+	return blockedf(v1alpha1.ReasonProgressing, "the database is asked, and its schema %q brought to what the servers work with", s.database.Schema)
 }
 
 // pending asks a database whether there is something to migrate.
