@@ -210,7 +210,8 @@ func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) er
 	case known.running:
 		return s.migrating(known.said)
 	case known.answered:
-		return s.connected()
+		s.connected()
+		return nil
 	case known.err != nil && time.Now().Before(known.again):
 		s.wake(s.now.Add(time.Until(known.again)))
 		return blockedf(v1alpha1.ReasonUnreachable, "%s", s.unusable(known.err))
@@ -233,7 +234,8 @@ func (r *AcmeServerReconciler) migrateDatabase(ctx context.Context, s *scope) er
 		r.migrations.begin(ctx, s.server, *s.database, "", r.Migrate)
 		return s.migrating("")
 	}
-	return s.connected()
+	s.connected()
+	return nil
 }
 
 // askBeside asks a database, and migrates it where it is behind, while the condition says
@@ -250,9 +252,8 @@ func (r *AcmeServerReconciler) askBeside(ctx context.Context, s *scope, said str
 }
 
 // connected records that the database is reached and has what the servers work with.
-func (s *scope) connected() error {
+func (s *scope) connected() {
 	s.succeed(v1alpha1.ConditionDatabaseReady, v1alpha1.ReasonConnected, "reached, with schema %q", s.database.Schema)
-	return nil
 }
 
 // unusable says why the database cannot be used.

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -35,6 +36,8 @@ const (
 type migrations struct {
 	// ended has an event for each that has ended.
 	ended chan event.GenericEvent
+	// retries tells when one that has failed is tried again, as any reconcile is.
+	retries workqueue.TypedRateLimiter[types.NamespacedName]
 
 	mu  sync.Mutex
 	all map[types.NamespacedName]*migration
@@ -49,13 +52,17 @@ type migration struct {
 	err      error
 	at       time.Time
 	again    time.Time // when one that has failed is to be tried again
-	failures int       // in a row
 	told     time.Time // when a reconcile first learned of its success
 }
 
 // newMigrations returns migrations of which there are none.
 func newMigrations() *migrations {
-	return &migrations{ended: make(chan event.GenericEvent), all: map[types.NamespacedName]*migration{}}
+	// The jitter adds a fourth.
+	return &migrations{
+		ended:   make(chan event.GenericEvent),
+		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](2*firstRetry, lastRetry*4/5),
+		all:     map[types.NamespacedName]*migration{},
+	}
 }
 
 // begin lets do work with an AcmeServer's database, of which is said meanwhile what was
@@ -65,8 +72,8 @@ func (m *migrations) begin(ctx context.Context, server *v1alpha1.AcmeServer, d D
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), migrateTimeout)
 	key := client.ObjectKeyFromObject(server)
 	m.mu.Lock()
-	begun := m.next(key, d)
-	begun.cancel, begun.running, begun.said = cancel, true, said
+	begun := &migration{database: d, cancel: cancel, running: true, said: said}
+	m.all[key] = begun
 	m.mu.Unlock()
 	woken := &v1alpha1.AcmeServer{}
 	woken.Namespace, woken.Name = server.Namespace, server.Name
@@ -74,8 +81,10 @@ func (m *migrations) begin(ctx context.Context, server *v1alpha1.AcmeServer, d D
 		defer cancel()
 		err := recovered(ctx, d, do)
 		m.mu.Lock()
-		begun.end(err)
 		current := m.all[key] == begun // else it was of a database that is no longer the AcmeServer's
+		if current {
+			m.end(key, begun, err)
+		}
 		m.mu.Unlock()
 		if err != nil && current {
 			log.Info("the database cannot be used", "reason", withoutSecrets(err.Error(), d.URL))
@@ -99,31 +108,19 @@ func recovered(ctx context.Context, d Database, do MigrateFunc) (err error) {
 func (m *migrations) fail(key types.NamespacedName, d Database, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.next(key, d).end(err)
+	m.all[key] = &migration{database: d, cancel: func() {}}
+	m.end(key, m.all[key], err)
 }
 
-// next takes the place of what is known of an AcmeServer's database, which look has shown
-// to be of no other.
-func (m *migrations) next(key types.NamespacedName, d Database) *migration {
-	next := &migration{database: d, cancel: func() {}}
-	if last := m.all[key]; last != nil {
-		next.failures = last.failures
-	}
-	m.all[key] = next
-	return next
-}
-
-// end notes what came of a migration. One that has failed is tried again with more and
-// more time between, as any reconcile; those of one Postgres not all at once.
-func (m *migration) end(err error) {
-	m.running, m.err, m.at = false, err, time.Now()
+// end notes what came of a migration. Those of one Postgres that have failed are not all
+// tried again at once.
+func (m *migrations) end(key types.NamespacedName, ended *migration, err error) {
+	ended.running, ended.err, ended.at = false, err, time.Now()
 	if err == nil {
-		m.failures = 0
+		m.retries.Forget(key)
 		return
 	}
-	const doublings = 7 // of firstRetry are more than lastRetry
-	m.failures++
-	m.again = m.at.Add(wait.Jitter(min(firstRetry<<min(m.failures, doublings), lastRetry*4/5), 0.25))
+	ended.again = ended.at.Add(wait.Jitter(m.retries.When(key), 0.25))
 }
 
 // beside is what is known of a database that is worked with beside the reconciles.
@@ -151,7 +148,7 @@ func (m *migrations) look(key types.NamespacedName, d Database) beside {
 		return beside{}
 	case !found.database.equal(d):
 		found.cancel()
-		delete(m.all, key)
+		m.drop(key)
 		return beside{other: true}
 	case found.running:
 		return beside{running: true, said: found.said}
@@ -163,8 +160,14 @@ func (m *migrations) look(key types.NamespacedName, d Database) beside {
 	case time.Since(found.told) < answerTold:
 		return beside{answered: true}
 	}
-	delete(m.all, key)
+	m.drop(key)
 	return beside{}
+}
+
+// drop forgets what is known of an AcmeServer's database, and how often it has failed.
+func (m *migrations) drop(key types.NamespacedName) {
+	delete(m.all, key)
+	m.retries.Forget(key)
 }
 
 // forgive has an AcmeServer's database asked at once that has failed before, as where it
@@ -173,7 +176,7 @@ func (m *migrations) forgive(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if found := m.all[key]; found != nil && !found.running {
-		delete(m.all, key)
+		m.drop(key)
 	}
 }
 

@@ -46,11 +46,16 @@ func TestMigrationsThatHangKeepNobodyElseWaiting(t *testing.T) {
 func TestDatabasesThatHangKeepNobodyElseWaiting(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}, atOnce), make(chan struct{})
-	shared.keepsNobodyWaiting(t, "database", asked, answer, controllers.PendingFunc(func(context.Context, controllers.Database) (bool, error) {
+	shared.keepsNobodyWaiting(t, "database", asked, answer, answersLate(asked, answer))
+}
+
+// answersLate is a database that answers when the test says so, whatever the deadline is.
+func answersLate(asked chan<- struct{}, answer <-chan struct{}) controllers.PendingFunc {
+	return func(context.Context, controllers.Database) (bool, error) {
 		asked <- struct{}{}
-		<-answer // whatever the deadline is
+		<-answer
 		return false, nil
-	}))
+	}
 }
 
 // atOnce is more AcmeServers than are reconciled at once.
@@ -89,11 +94,7 @@ func TestDatabaseThatIsNamedInsteadIsAskedAfresh(t *testing.T) {
 	server := c.applyAt(t, "database-lost.test")
 	c.condition(t, server, v1alpha1.ConditionDatabaseReady, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
 	asked, answer := make(chan struct{}, 1), make(chan struct{})
-	c.databases.Store("database-found.test", controllers.PendingFunc(func(context.Context, controllers.Database) (bool, error) {
-		asked <- struct{}{}
-		<-answer
-		return false, nil
-	}))
+	c.databases.Store("database-found.test", answersLate(asked, answer))
 	secret := get(t, c, server, "db", &corev1.Secret{})
 	secret.StringData = map[string]string{"uri": "postgresql://u:s3cr3t@database-found.test/acme"}
 	check(t, c.Update(t.Context(), secret))

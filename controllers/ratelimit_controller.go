@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -80,12 +81,12 @@ type RateLimitConfig struct {
 type RateLimitReconciler struct {
 	RateLimitConfig
 	metrics *limitMetrics
+	// retries tells when a database is asked again that did not do what it was asked.
+	retries workqueue.TypedRateLimiter[types.NamespacedName]
 
 	mu sync.Mutex
 	// changed has when a policy was put in force that not all servers enforce yet.
 	changed map[types.NamespacedName]time.Time
-	// failed has how often in a row a database did not do what it was asked.
-	failed map[types.NamespacedName]int
 	// leftOut has the annotation of a policy of which was told that not all is done.
 	leftOut map[types.NamespacedName]string
 }
@@ -100,8 +101,8 @@ func NewRateLimits(cfg RateLimitConfig) (*RateLimitReconciler, error) {
 		return nil, err
 	}
 	return &RateLimitReconciler{
-		RateLimitConfig: cfg, metrics: m, changed: map[types.NamespacedName]time.Time{},
-		failed: map[types.NamespacedName]int{}, leftOut: map[types.NamespacedName]string{},
+		RateLimitConfig: cfg, metrics: m, changed: map[types.NamespacedName]time.Time{}, leftOut: map[types.NamespacedName]string{},
+		retries: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](limitsAgain, limitsInterval),
 	}, nil
 }
 
@@ -289,15 +290,12 @@ func (r *RateLimitReconciler) next(l *limitScope) time.Duration {
 	defer r.mu.Unlock()
 	switch {
 	case l.blocked && !databaseReady(l.server): // else what was missing for a moment is there again, and no change follows
-		delete(r.failed, key)
+		r.retries.Forget(key)
 		return 0
 	case l.inForce == nil:
-		const doublings = 3 // of limitsAgain are more than limitsInterval
-		again := min(limitsAgain<<min(r.failed[key], doublings), limitsInterval)
-		r.failed[key]++
-		return again
+		return r.retries.When(key)
 	}
-	delete(r.failed, key)
+	r.retries.Forget(key)
 	since, waiting := r.changed[key]
 	if !behind(l) {
 		if waiting {
@@ -329,7 +327,7 @@ func (r *RateLimitReconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.changed, key)
-	delete(r.failed, key)
+	r.retries.Forget(key)
 	delete(r.leftOut, key)
 	r.metrics.forget(key)
 }
