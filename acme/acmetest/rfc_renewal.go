@@ -1,6 +1,7 @@
 package acmetest
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"net/http"
 	"strings"
@@ -72,19 +73,19 @@ func (r *rfcRun) renewable() rfcRenewable {
 	for {
 		issued := r.issue(c, name)
 		if serial := issued.cert.SerialNumber.Bytes(); len(serial) == 0 || serial[0]&0x80 == 0 {
-			return rfcRenewable{rfcIssued: issued, owner: c, name: name, id: renewalID(issued)}
+			return rfcRenewable{rfcIssued: issued, owner: c, name: name, id: RenewalID(issued.cert)}
 		}
 	}
 }
 
-// renewalID returns the name of a certificate as RFC 9773 §4.1 makes it, of any
+// RenewalID returns the name of a certificate as RFC 9773 §4.1 makes it, of any
 // authority: the serial number as in DER.
-func renewalID(issued rfcIssued) string {
-	serial := issued.cert.SerialNumber.Bytes()
+func RenewalID(c *x509.Certificate) string {
+	serial := c.SerialNumber.Bytes()
 	if len(serial) > 0 && serial[0]&0x80 != 0 {
 		serial = append([]byte{0}, serial...)
 	}
-	return base64.RawURLEncoding.EncodeToString(issued.cert.AuthorityKeyId) + "." + base64.RawURLEncoding.EncodeToString(serial)
+	return base64.RawURLEncoding.EncodeToString(c.AuthorityKeyId) + "." + base64.RawURLEncoding.EncodeToString(serial)
 }
 
 // renewalInfo asks for the information of an ID.

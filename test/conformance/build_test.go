@@ -2,14 +2,14 @@ package conformance
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
+
+	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
 )
 
 // binaryDir is where the binary is built; TestMain makes and removes it.
@@ -39,37 +39,17 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// The ports that tests are given lie below those which systems take for outgoing
-// connections (from 32768 on Linux): nobody else gets one between the moment in
-// which it is found free and that in which a server or a client listens on it.
-const (
-	firstPort = 12000
-	ports     = 20000
-)
-
-// nextPort counts up from anywhere, so that two runs at once seldom meet.
-var nextPort = func() *atomic.Uint32 {
-	n := new(atomic.Uint32)
-	n.Store(rand.Uint32N(ports))
-	return n
-}()
-
 // freePort returns a port of 127.0.0.1 that nobody listens on, and that no other
 // test is given. It must be free again when the test has ended.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for range ports {
-		port := firstPort + int(nextPort.Add(1)%ports)
-		// Not by listening: a process that is started meanwhile has the socket for a moment more.
-		if c, err := net.Dial("tcp", loopback(port)); err == nil {
-			_ = c.Close() // somebody answers
-			continue
-		}
-		t.Cleanup(func() { mustBeFree(t, port) })
-		return port
+	address, err := acmetest.FreeAddress(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return 0
+	port := int(netip.MustParseAddrPort(address).Port())
+	t.Cleanup(func() { mustBeFree(t, port) })
+	return port
 }
 
 // loopback returns the address of a port of this host.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,12 +170,12 @@ func (n *namespace) awaitReplaced(t *testing.T, server *v1alpha1.AcmeServer) {
 func (n *namespace) awaitEnded(t *testing.T, server *v1alpha1.AcmeServer) {
 	t.Helper()
 	await(t, "the servers of before have ended", func(ctx context.Context) error {
-		var list corev1.PodList
-		if err := n.client.List(ctx, &list, client.InNamespace(n.name), client.MatchingLabels(render.PodSelector(server))); err != nil {
+		all, err := n.allPods(ctx, n.name, render.PodSelector(server))
+		if err != nil {
 			return err
 		}
-		if len(list.Items) != int(*server.Spec.Replicas) {
-			return fmt.Errorf("there are %d pods, with those that end; want %d", len(list.Items), *server.Spec.Replicas)
+		if len(all) != int(*server.Spec.Replicas) {
+			return fmt.Errorf("there are %d pods, with those that end; want %d", len(all), *server.Spec.Replicas)
 		}
 		return nil
 	})
@@ -203,19 +204,17 @@ func (e *environment) rolledOut(ctx context.Context, key client.ObjectKey) error
 	return nil
 }
 
+// allPods returns the pods of a Deployment or StatefulSet, with those that end.
+func (e *environment) allPods(ctx context.Context, namespace string, selector map[string]string) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	err := e.client.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(selector))
+	return list.Items, err
+}
+
 // pods returns the pods of a Deployment or StatefulSet that are not ending.
 func (e *environment) pods(ctx context.Context, namespace string, selector map[string]string) ([]corev1.Pod, error) {
-	var list corev1.PodList
-	if err := e.client.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(selector)); err != nil {
-		return nil, err
-	}
-	var pods []corev1.Pod
-	for _, pod := range list.Items {
-		if pod.DeletionTimestamp.IsZero() {
-			pods = append(pods, pod)
-		}
-	}
-	return pods, nil
+	all, err := e.allPods(ctx, namespace, selector)
+	return slices.DeleteFunc(all, func(pod corev1.Pod) bool { return !pod.DeletionTimestamp.IsZero() }), err
 }
 
 // servers returns the pods of an AcmeServer's servers.

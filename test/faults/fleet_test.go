@@ -75,9 +75,8 @@ func startFleet(t *testing.T, m mode, dir string) *fleet {
 	c := f.config(t, m)
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
-	free := freeAddresses(t, 2*replicas)
 	for i := range replicas {
-		r := &replica{number: i + 1, binary: program, acme: free[2*i], ops: free[2*i+1], tls: &tls.Config{RootCAs: f.roots, MinVersion: tls.VersionTLS12}}
+		r := &replica{number: i + 1, binary: program, acme: freeAddress(t), ops: freeAddress(t), tls: &tls.Config{RootCAs: f.roots, MinVersion: tls.VersionTLS12}}
 		c.Listen = config.Listen{ACME: r.acme, Ops: r.ops, HTTP: "127.0.0.1:0"}
 		r.config = writeConfig(t, c)
 		r.start(t)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/acme-ca/acme-ca-operator/acme"
 	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
+	shared "github.com/acme-ca/acme-ca-operator/test/invariants"
 )
 
 // The limits of those who want more. A period that is longer than any run makes a
@@ -122,7 +122,7 @@ func (g *greedy) ask(t *testing.T, l *load, n int) {
 // accountID returns the ID in a client's account URL.
 func accountID(t *testing.T, c *acmetest.Client) acme.ID {
 	t.Helper()
-	id, err := acme.ParseID(c.Account[strings.LastIndex(c.Account, "/")+1:])
+	id, err := shared.IDOf(c.Account)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -59,9 +58,6 @@ func (l *load) check(t *testing.T) {
 	}
 }
 
-// idOf returns the ID at the end of a URL.
-func idOf(url string) (acme.ID, error) { return acme.ParseID(url[strings.LastIndex(url, "/")+1:]) }
-
 // deliveredIsRecorded looks for every certificate that a client has.
 func (o *outcome) deliveredIsRecorded(ctx context.Context) error {
 	return shared.Recorded(ctx, o.db, o.deliveries)
@@ -104,7 +100,7 @@ func (o *outcome) nothingIsLost(ctx context.Context) error {
 		if e.order == "" {
 			continue
 		}
-		id, err := idOf(e.order)
+		id, err := shared.IDOf(e.order)
 		if err != nil {
 			return err
 		}

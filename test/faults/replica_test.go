@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
 )
 
 const (
@@ -186,23 +186,13 @@ func tail(text []byte) []byte {
 	return text[max(0, len(text)-most):]
 }
 
-// freeAddresses returns addresses of this host that nobody listens on. They lie
-// below the ports of outgoing connections (from 32768 on Linux), so that nobody gets
-// one while the server that it is for is dead.
-func freeAddresses(t *testing.T, n int) []string {
+// freeAddress returns an address of this host that nobody listens on, even while the
+// server that it is for is dead.
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	const first, ports = 12000, 20000
-	var free []string
-	for port := rand.N(ports); len(free) < n; port = (port + 1) % ports {
-		address := fmt.Sprintf("127.0.0.1:%d", first+port)
-		listener, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
-		free = append(free, address)
+	address, err := acmetest.FreeAddress(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return free
+	return address
 }

@@ -22,12 +22,15 @@ type Delivery struct {
 	DER []byte
 }
 
+// IDOf returns the ID at the end of the URL of an account or an order.
+func IDOf(url string) (acme.ID, error) { return acme.ParseID(url[strings.LastIndex(url, "/")+1:]) }
+
 // Recorded looks for all certificates that clients have, and their orders, at once:
 // there are thousands of them.
 func Recorded(ctx context.Context, db *pgx.Conn, deliveries []Delivery) error {
 	ids := make([][16]byte, len(deliveries))
 	for i, d := range deliveries {
-		id, err := acme.ParseID(d.URL[strings.LastIndex(d.URL, "/")+1:])
+		id, err := IDOf(d.URL)
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.URL, err)
 		}

@@ -165,15 +165,9 @@ func (s *Server) Stop() error {
 // makes one that does not answer, and is waited for; SIGCONT ends that.
 func (s *Server) Signal(sig syscall.Signal) error {
 	for {
-		pids, err := s.processes()
+		pids, err := s.send(sig)
 		if err != nil {
 			return err
-		}
-		for _, pid := range pids {
-			// One that has ended in the meantime needs no signal.
-			if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-				return fmt.Errorf("signal %v to process %d: %w", sig, pid, err)
-			}
 		}
 		// A process may run on for a moment, and may have been started since the list
 		// was made.
@@ -183,14 +177,26 @@ func (s *Server) Signal(sig syscall.Signal) error {
 	}
 }
 
+// send sends a signal to the processes that there are, and returns them.
+func (s *Server) send(sig syscall.Signal) ([]int, error) {
+	pids, err := s.processes()
+	if err != nil {
+		return nil, err
+	}
+	for _, pid := range pids {
+		// One that has ended in the meantime needs no signal.
+		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return nil, fmt.Errorf("signal %v to process %d: %w", sig, pid, err)
+		}
+	}
+	return pids, nil
+}
+
 // Kill ends the server as a crash would, but leaves its files. When it returns, no process
 // has its memory any more, which the next server would refuse to start beside.
 func (s *Server) Kill() error {
-	pids, err := s.processes()
+	pids, err := s.send(syscall.SIGKILL)
 	if err != nil {
-		return err
-	}
-	if err := s.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	for slices.ContainsFunc(pids, runs) { // one that waits for the disk goes on until it has it

@@ -13,14 +13,12 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -60,7 +58,11 @@ func start(t *testing.T, requireBindings bool) *acmetest.Target {
 		LeftOut:    map[acme.ChallengeType]string{acme.DNSPersist01: "it has the draft before, whose members have other names"},
 	}
 	target.DNS.SetDefaultA(netip.MustParseAddr("127.0.0.1"))
-	dir, address := t.TempDir(), freeAddress(t)
+	dir := t.TempDir()
+	address, err := acmetest.FreeAddress(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	certificate := writeCertificate(t, dir)
 	target.HTTP = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: certificate}}}
 	target.DirectoryURL = "https://" + address + "/dir"
@@ -133,22 +135,6 @@ func run(t *testing.T, target *acmetest.Target, config string) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-// freeAddress returns an address of this host that nobody listens on, below the ports that
-// systems take for outgoing connections (from 32768 on Linux).
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := "127.0.0.1:" + strconv.Itoa(12000+mathrand.IntN(20000))
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			return address
-		}
-		_ = c.Close() // somebody answers
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // writeCertificate leaves a certificate for 127.0.0.1 with its key, and returns it

@@ -11,6 +11,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/acme-ca/acme-ca-operator/acme/acmetest"
 	"github.com/acme-ca/acme-ca-operator/acme/config"
 	"github.com/acme-ca/acme-ca-operator/test/load/generator"
 )
@@ -94,7 +95,7 @@ func (l *lab) startReplicas(ctx context.Context, mode config.ValidationMode, bin
 	}
 	addresses, urls := make([]string, n), make([]string, n)
 	for i := range addresses {
-		if addresses[i], err = freeAddress(ctx); err != nil {
+		if addresses[i], err = acmetest.FreeAddress(ctx); err != nil {
 			return nil, err
 		}
 		urls[i] = "https://" + addresses[i]
@@ -138,7 +139,7 @@ func stopAll(servers []*process) error {
 
 // startStepCA starts step-ca with the logger that its own set-up writes.
 func startStepCA(ctx context.Context, l *lab, binary, databaseURL string) (*process, error) {
-	address, err := freeAddress(ctx)
+	address, err := acmetest.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -169,11 +170,11 @@ func startStepCA(ctx context.Context, l *lab, binary, databaseURL string) (*proc
 // these is there to try clients.
 func startPebble(environment ...string) func(context.Context, *lab, string, string) (*process, error) {
 	return func(ctx context.Context, l *lab, binary, _ string) (*process, error) {
-		address, err := freeAddress(ctx)
+		address, err := acmetest.FreeAddress(ctx)
 		if err != nil {
 			return nil, err
 		}
-		management, err := freeAddress(ctx)
+		management, err := acmetest.FreeAddress(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -166,12 +166,3 @@ func writeJSON(path string, v any) error {
 	}
 	return write(path, content)
 }
-
-// freeAddress returns an address of this host that nobody listens on.
-func freeAddress(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("a free port: %w", err)
-	}
-	return l.Addr().String(), l.Close()
-}

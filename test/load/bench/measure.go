@@ -185,6 +185,9 @@ func (r *running) countFlows(ctx context.Context, proxy *gauge.Proxy, duration t
 	if err := r.stop(); err != nil {
 		return counts{}, err
 	}
+	if err := gauge.AwaitIdle(ctx, r.databaseURL); err != nil {
+		return counts{}, err
+	}
 	after, err := gauge.ReadDatabase(ctx, r.databaseURL)
 	if err != nil {
 		return counts{}, err

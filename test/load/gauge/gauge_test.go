@@ -1,7 +1,6 @@
 package gauge_test
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -93,7 +92,10 @@ func TestCommitsSyncsAndRoundTripsOfADatabaseAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitEnd(t, url, commit(t, proxy.URL(), 20))
+	commit(t, proxy.URL(), 20)
+	if err := gauge.AwaitIdle(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
 	after, err := gauge.ReadDatabase(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
@@ -118,9 +120,8 @@ func TestCommitsSyncsAndRoundTripsOfADatabaseAreCounted(t *testing.T) {
 	}
 }
 
-// commit makes a table and commits n rows, one by one. It returns the process ID of the
-// backend that did.
-func commit(t *testing.T, url string, n int) (backend uint32) {
+// commit makes a table and commits n rows, one by one.
+func commit(t *testing.T, url string, n int) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
@@ -134,24 +135,5 @@ func commit(t *testing.T, url string, n int) (backend uint32) {
 		if _, err := conn.Exec(t.Context(), `INSERT INTO numbers VALUES ($1)`, i); err != nil {
 			t.Fatal(err)
 		}
-	}
-	return conn.PgConn().PID()
-}
-
-// awaitEnd waits until a backend has ended: only then are its counters exact.
-func awaitEnd(t *testing.T, url string, backend uint32) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context()) //nolint:errcheck // the statements have told
-	// In one statement, since each is a commit.
-	if _, err := conn.Exec(t.Context(), fmt.Sprintf(`DO $$ BEGIN
-		WHILE EXISTS (SELECT FROM pg_stat_activity WHERE pid = %d) LOOP
-			PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
-		END LOOP;
-	END $$`, backend)); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -36,7 +36,7 @@ const (
 )
 
 // ReadDatabase asks a database what it has counted. What a connection does is counted
-// when it ends, or else up to some seconds late.
+// when it ends ([AwaitIdle]), or else up to some seconds late.
 func ReadDatabase(ctx context.Context, url string) (Database, error) {
 	var d Database
 	err := withConnection(ctx, url, func(conn *pgx.Conn) error {
@@ -54,6 +54,25 @@ func ReadDatabase(ctx context.Context, url string) (Database, error) {
 		return Database{}, fmt.Errorf("counters of Postgres: %w", err)
 	}
 	return d, nil
+}
+
+// AwaitIdle waits until nobody is connected to a database, so that what connections of
+// before have done is counted. It is a commit itself, and one only.
+func AwaitIdle(ctx context.Context, url string) error {
+	return withConnection(ctx, url, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `DO $$ BEGIN
+			WHILE EXISTS (
+				SELECT FROM pg_stat_activity
+				WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+			) LOOP
+				PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
+			END LOOP;
+		END $$`)
+		if err != nil {
+			return fmt.Errorf("connections to a database: %w", err)
+		}
+		return nil
+	})
 }
 
 // Postmaster returns the first process of the Postgres that serves a URL, which must

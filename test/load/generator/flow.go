@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -262,15 +261,6 @@ func (f *flow) download(ctx context.Context, url string, o *order) error {
 	if err != nil {
 		return err
 	}
-	f.client.order, f.client.replaces = o, renewalID(leaf)
+	f.client.order, f.client.replaces = o, acmetest.RenewalID(leaf)
 	return nil
-}
-
-// renewalID names a certificate of any server (RFC 9773 §4.1).
-func renewalID(leaf *x509.Certificate) string {
-	serial := leaf.SerialNumber.Bytes()
-	if len(serial) > 0 && serial[0] >= 0x80 { // as DER has it
-		serial = append([]byte{0}, serial...)
-	}
-	return base64.RawURLEncoding.EncodeToString(leaf.AuthorityKeyId) + "." + base64.RawURLEncoding.EncodeToString(serial)
 }
